@@ -96,6 +96,9 @@ bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves
 experiments: $(STAMP)  ## After how many rows are losses and gaps found, and what is told for nothing?
 	$(BIN)/python -m loadtest.experiments.performance_delay $(SIZE) --write
 	$(BIN)/python -m loadtest.experiments.fairness_delay $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.quiet_awake $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.slices $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.causes $(SIZE) --write
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)

@@ -1,22 +1,22 @@
-"""Drift against the first rows of the stream itself, for models that have no reference data."""
+"""A reference of rows of the stream itself, for models that have no reference data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from monitors.drift.column_drift import DriftMonitor, every_column
+from monitors.drift.distribution import DistributionDriftMonitor
 from monitors.finding import Finding
-from monitors.monitor import Needs
+from monitors.monitor import Monitor, Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 
 
 class LiveDriftMonitor:
-    """Fits a reference to the first rows and then is a `DriftMonitor` of the rows that follow.
+    """Fits a reference to rows of the stream and compares the rows that follow with it.
 
     Whatever was wrong in those rows already is what later ones are compared with. They are only
     held in memory until there are enough: a profile keeps counts, and no row is saved with it, so
@@ -25,25 +25,40 @@ class LiveDriftMonitor:
 
     Args:
         rows: to collect.
-        window: rows per tumbling window.
-        false_alarm_rate: see `DriftMonitor`.
-        min_psi: see `DriftMonitor`.
+        compare: makes the monitor that compares with a reference.
+        values: what of rows is watched, by column name.
+        needs: what must be in the rows for that.
+        window: rows of its windows, told while there is no such monitor.
+        renewed: whether every so many rows become the reference of those that follow: each period
+            is compared with the previous one. What has drifted and stayed so is normal then.
     """
 
-    needs: ClassVar[Needs] = Needs(columns=True)
-
-    def __init__(self, rows: int, window: int, false_alarm_rate: float, min_psi: float) -> None:
-        self._rows = rows
-        self._window, self._rate, self._min_psi = window, false_alarm_rate, min_psi
+    def __init__(
+        self,
+        rows: int,
+        compare: Callable[[ReferenceProfile], Monitor],
+        *,
+        values: Callable[[Rows], Mapping[str, np.ndarray]] = lambda rows: rows.columns,
+        needs: Needs = DistributionDriftMonitor.inputs,
+        window: int = 1000,
+        renewed: bool = False,
+    ) -> None:
+        self.needs = needs
+        self._rows, self._window, self._renewed = rows, window, renewed
+        self._compare, self._values = compare, values
         self.reset()
 
     def reset(self) -> None:
         """Forget the reference and what was found with it; collect a new one."""
-        self._parts: list[Mapping[str, np.ndarray]] = []
-        self._collected = 0
-        self._since = 0.0
+        self._begin()
         self._reference: ReferenceProfile | None = None
-        self._drift: DriftMonitor | None = None
+        self._drift: Monitor | None = None
+        self._since = 0.0
+
+    def _begin(self) -> None:
+        self._parts: list[Mapping[str, np.ndarray]] = []
+        self._times: list[np.ndarray] = []
+        self._collected = 0
 
     @property
     def ready(self) -> bool:
@@ -56,7 +71,8 @@ class LiveDriftMonitor:
         if self._drift is None:
             return f"collecting reference: {self._collected} of {self._rows} rows"
         since = datetime.fromtimestamp(self._since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"reference: first {self._rows} rows since {since}"
+        which = "previous" if self._renewed else "first"
+        return f"reference: {which} {self._rows} rows since {since}"
 
     @property
     def filled(self) -> tuple[int, int]:
@@ -64,16 +80,23 @@ class LiveDriftMonitor:
         return self._drift.filled if self._drift else (0, self._window)
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
-        """Take in columns [n] by name: for the reference, and what is left for the windows."""
-        if self._drift is None:
-            taken = self._collect(rows)
-            if self._drift is None or taken == rows.n:
-                return []
-            rows = rows.part(slice(taken, None))
-        return self._drift.update(rows, now)
+        """Take in rows: for the reference, and what follows it for the windows."""
+        found: list[Finding] = []
+        start = 0
+        while start < rows.n:
+            taken = rows.n - start
+            if self._drift is None or self._renewed:
+                taken = min(taken, self._rows - self._collected)
+            part = rows.part(slice(start, start + taken))
+            if self._drift is not None:
+                found += self._drift.update(part, now)
+            if self._drift is None or self._renewed:
+                self._collect(part)
+            start += taken
+        return found
 
     def tick(self, now: float) -> list[Finding]:
-        """Return nothing: windows are counted in rows."""
+        """Return nothing: windows end with rows."""
         return []
 
     def state(self) -> dict[str, Any]:
@@ -90,6 +113,8 @@ class LiveDriftMonitor:
     def restore(self, state: dict[str, Any]) -> list[Finding]:
         """Go on from what `state` returned.
 
+        Of a monitor that judged by a test per window the reference is taken, and nothing else.
+
         Raises:
             ValueError: the state is of another number of rows, or of another window.
         """
@@ -98,30 +123,28 @@ class LiveDriftMonitor:
         if state["reference"] is None:
             return []
         reference = ReferenceProfile.from_dict(state["reference"])
-        drift = self._compare_with(reference)
-        found, since = drift.restore(state["drift"]), float(state["since"])
+        drift = self._compare(reference)
+        since = float(state["since"])
+        by_window_tests = "counts" in state["drift"]
+        found = [] if by_window_tests else list(drift.restore(state["drift"]))
         self._reference, self._drift, self._since = reference, drift, since
         return found
 
-    def _collect(self, rows: Rows) -> int:
-        """Take rows for the reference; returns how many of the first ones."""
-        if not rows.n or (self._parts and rows.columns.keys() != self._parts[0].keys()):
-            return rows.n
-        if not self._collected:
-            self._since = rows.timestamp
-        taken = min(rows.n, self._rows - self._collected)
-        self._parts.append({name: array[:taken] for name, array in rows.columns.items()})
-        self._collected += taken
-        if self._collected == self._rows:
-            columns = {
-                name: np.concatenate([part[name] for part in self._parts])
-                for name in self._parts[0]
-            }
-            self._parts = []
-            self._reference = ReferenceProfile.fit(columns)
-            self._drift = self._compare_with(self._reference)
-        return taken
-
-    def _compare_with(self, reference: ReferenceProfile) -> DriftMonitor:
-        specs = every_column(reference)
-        return DriftMonitor(reference, specs, self._window, self._rate, self._min_psi)
+    def _collect(self, rows: Rows) -> None:
+        """Take rows for the reference; they are not more than it lacks."""
+        columns = self._values(rows)
+        if not columns or (self._parts and columns.keys() != self._parts[0].keys()):
+            return
+        self._parts.append(columns)
+        self._times.append(np.full(rows.n, rows.timestamp))
+        self._collected += rows.n
+        if self._collected < self._rows:
+            return
+        columns = {
+            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+        }
+        times = np.concatenate(self._times)
+        self._begin()
+        self._since = float(times.min())
+        self._reference = ReferenceProfile.fit(columns, times=times)
+        self._drift = self._compare(self._reference)

@@ -1,36 +1,45 @@
-"""Answers that are no numbers: how many rows have NaN or infinity, for each output."""
+"""Answers that can be none: NaN or infinity, and the same one to whatever is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
+from monitors.quality.constant_run import ConstantRun
 from monitors.rows import Rows
 from monitors.windows.tumbling_window import TumblingWindow
 
+NON_FINITE: Final = "non_finite_rows"
+NO_INPUTS: Final = "the inputs are not watched: the same one may have been sent again and again"
+
 
 class NonFiniteMonitor:
-    """Number of rows in which an output is not finite, over tumbling windows.
+    """Number of rows in which an output is not finite, and constant answers, over windows.
 
-    There is no test: a model that is right never answers so, and one such row breaches, at once.
-    That it answers as it should takes a whole window of rows without one. So the findings of the
-    current window are returned too, as soon as it has a row that is not finite.
+    Beside `non_finite_rows` each window has the finding `constant_rows`: how many rows at its end
+    had the same answer, to inputs that differed. It breaches from 1,000 rows on, or from 20 times
+    the longest such run before; see `ConstantRun`. Without inputs it is not judged.
+
+    For numbers that are none there is no test: a model that is right never answers so, and one such
+    row breaches, at once. That it answers as it should takes a whole window of rows without one. So
+    the findings of the current window are returned too, as soon as it has a row that is not finite.
 
     Args:
         outputs: names of the floating-point outputs; others have no such values.
         window: rows per window.
     """
 
-    needs: ClassVar[Needs] = Needs(outputs=True)
+    needs: ClassVar[Needs] = Needs(columns=True, outputs=True)
 
     def __init__(self, outputs: Sequence[str], window: int = 100) -> None:
         self._outputs = tuple(outputs)
         self._window = TumblingWindow(window)
         self._counts = dict.fromkeys(self._outputs, 0)
+        self._runs = {name: ConstantRun() for name in self._outputs}
         self._findings: list[Finding] = []
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
@@ -40,14 +49,18 @@ class NonFiniteMonitor:
             for name in self._outputs
             if name in rows.outputs and rows.n
         }
+        answers = {name: rows.outputs[name].reshape(rows.n, -1) for name in bad}
+        columns = list(rows.columns.values())
         found: list[Finding] = []
 
         def count(part: slice) -> None:
             for name, flags in bad.items():
                 self._counts[name] += int(flags[part].sum())
+                self._runs[name].add(answers[name][part], [each[part] for each in columns])
 
         def close() -> None:
             found.extend(self._judge(name) for name in self._outputs)
+            found.extend(self._constant(name) for name in self._outputs)
             self._counts = dict.fromkeys(self._outputs, 0)
 
         self._window.add(rows.n, rows.timestamp, count, close)
@@ -70,7 +83,9 @@ class NonFiniteMonitor:
         """Return what is needed to go on after a restart, as JSON values."""
         return {
             "window": self._window.state(),
-            "counts": dict(self._counts),
+            "counts": {
+                name: [count, self._runs[name].state()] for name, count in self._counts.items()
+            },
             "findings": findings_to_state(self._findings),
         }
 
@@ -83,25 +98,34 @@ class NonFiniteMonitor:
         if state["counts"].keys() != self._counts.keys():
             raise ValueError("the state is of other outputs")
         found = findings_from_state(state["findings"])
+        counts, runs = {}, {}
+        for name, saved in state["counts"].items():
+            # Runs were not followed at first.
+            counts[name], run = (saved, None) if isinstance(saved, int) else saved
+            runs[name] = ConstantRun()
+            if run is not None:
+                runs[name].restore(run)
         self._window.restore(state["window"])
-        self._counts = dict(state["counts"])
+        self._counts = counts
+        self._runs = runs
         self._findings = found
         return list(self._findings)
 
     def _so_far(self) -> list[Finding]:
         """Judge the current window; a breach of the last one stands until a window is clean."""
-        last = {finding.subject: finding for finding in self._findings}
+        last = {each.subject: each for each in self._findings if each.metric == NON_FINITE}
+        constant = [each for each in self._findings if each.metric != NON_FINITE]
         found = []
         for name in self._outputs:
             before = last.get(name)
             stands = before is not None and before.breached and not self._counts[name]
             found.append(before if before and stands else self._judge(name))
-        return found
+        return [*found, *constant]
 
     def _judge(self, output: str) -> Finding:
         return Finding(
             monitor="quality",
-            metric="non_finite_rows",
+            metric=NON_FINITE,
             subject=output,
             value=float(self._counts[output]),
             threshold=0.0,
@@ -111,5 +135,24 @@ class NonFiniteMonitor:
             n_current=self._window.rows,
             window=self._window.span,
             severity="page",
+            window_id=self._window.ident,
+        )
+
+    def _constant(self, output: str) -> Finding:
+        run = self._runs[output]
+        limit = float(run.limit)
+        return Finding(
+            monitor="quality",
+            metric="constant_rows",
+            subject=output,
+            value=float(run.rows),
+            threshold=limit,
+            direction="above",
+            breached=run.rows >= limit and run.varied if run.sees_inputs else None,
+            reason="" if run.sees_inputs else NO_INPUTS,
+            n_reference=0,
+            n_current=self._window.rows,
+            window=self._window.span,
+            severity="ticket",
             window_id=self._window.ident,
         )

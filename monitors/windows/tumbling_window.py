@@ -1,4 +1,4 @@
-"""Windows of a fixed number of rows that follow each other without gap or overlap."""
+"""Windows of a number of rows, or of a time, that follow each other without gap or overlap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ import numpy as np
 class TumblingWindow:
     """Cuts a stream of batches into windows of `size` rows; a batch may span several windows.
 
+    A window that has lasted long enough ends before the next batch, also with fewer rows. Time is
+    that of the events, so that the same rows give the same windows whenever they are shown; the
+    last window of a stream that has stopped stays open.
+
     Args:
         size: rows per window, positive.
+        seconds: after so long a window ends with fewer rows; infinite: never.
+        least: rows that it then needs; with less it goes on.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, seconds: float = math.inf, least: int = 1) -> None:
         if size < 1:
             raise ValueError("a window needs at least one row")
         self.size = size
+        self._seconds, self._least = seconds, max(least, 1)
         self.rows = 0
         self._number = 0
         self._first, self._last = math.inf, -math.inf
@@ -52,8 +59,11 @@ class TumblingWindow:
             rows: rows of the batch.
             timestamp: its event time in seconds.
             count: called with each part of the batch that belongs to one window.
-            close: called whenever a window is full, before the next one begins.
+            close: called whenever a window ends, before the next one begins; `rows` are those
+                that it had.
         """
+        if rows and self.rows >= self._least and timestamp - self._first >= self._seconds:
+            self._end(close)
         start = 0
         while start < rows:
             stop = min(start + self.size - self.rows, rows)
@@ -62,12 +72,15 @@ class TumblingWindow:
             self._first = min(self._first, timestamp)
             self._last = max(self._last, timestamp)
             if self.rows == self.size:
-                close()
-                self.rows = 0
-                self._number += 1
-                self._first, self._last = math.inf, -math.inf
-                self._latest_labelled, self._labelled = self._labelled, None
+                self._end(close)
             start = stop
+
+    def _end(self, close: Callable[[], None]) -> None:
+        close()
+        self.rows = 0
+        self._number += 1
+        self._first, self._last = math.inf, -math.inf
+        self._latest_labelled, self._labelled = self._labelled, None
 
     # -- labelled rows ------------------------------------------------------------------
 

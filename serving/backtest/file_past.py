@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from serving.config import ConfigError, ModelConfig
 from serving.errors import InvalidInput, Unsupported
 from serving.models.contract import Model, Tensors
 from serving.models.formats.loader import load
+from serving.models.label_kind import label_kind
 from serving.models.profile.dataset import LABEL, DataColumns, Dataset, read_dataset
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
@@ -84,7 +85,7 @@ class FilePast:
             data, when = data.take(order), when[order]
         self._data, self._when = data, when
         self._delay_s = times.label_delay_s
-        self._truth = _truth(path, data, label, config.outputs[0].classes or [])
+        self._truth = _truth(path, data, label, config)
         self.rows = data.rows
         self.labels = sum(each is not None for each in self._truth)
         self.first, self.last = float(when[0]), float(when[-1])
@@ -158,15 +159,25 @@ def _ident(row: int) -> str:
     return f"row-{row}"
 
 
-def _truth(path: Path, data: Dataset, label: str, classes: Sequence[str]) -> list[Any]:
+def _truth(path: Path, data: Dataset, label: str, config: ModelConfig) -> list[Any]:
     """Return labels as clients send them; None where a row has none."""
     if data.y_true is None:
         if label != LABEL:
             raise ConfigError(f"{path}: has no column '{label}'")
         return [None] * data.rows
-    nothing = {"None", "nan", ""}.difference(classes)
+    nothing = {"None", "nan", ""}.difference(config.outputs[0].classes or [])
     plain = data.y_true.tolist()
-    return [None if each in nothing or each != each else each for each in plain]
+    truth = [None if each in nothing or each != each else each for each in plain]
+    if (kind := label_kind(config)) is not None:
+        for value in {repr(each): each for each in truth if each is not None}.values():
+            try:
+                kind.read(value)
+            except ValueError:
+                raise ConfigError(
+                    f"{path}: column '{label}' holds '{str(value)[:40]}'; a label of the model is "
+                    f"{kind.takes}"
+                ) from None
+    return truth
 
 
 def _texts(array: np.ndarray) -> np.ndarray:

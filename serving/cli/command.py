@@ -26,6 +26,7 @@ from serving.cli.replay import replay
 from serving.cli.status import status
 from serving.cli.up import demo, up
 from serving.cli.watch import watch
+from serving.cli.why import why
 from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -43,7 +44,7 @@ app.command("config")(describe)
 for command in (infer, findings, incidents, status, bill):
     app.command()(command)
 app.add_typer(labels, name="labels")
-for command in (predictions, replay, backtest, forget):
+for command in (predictions, replay, backtest, why, forget):
     app.command()(command)
 
 

@@ -20,21 +20,44 @@ _MADE: Final = "; ".join(
 
 def profile(
     model: Annotated[str, typer.Argument(help="Name of the model.")],
-    data: Annotated[Path, typer.Option(help="Parquet file with reference rows.")],
+    data: Annotated[
+        Path, typer.Option(help="File with reference rows: Parquet, or CSV if it ends in .csv.")
+    ],
     heldout: Annotated[
         Path | None,
-        typer.Option(help="Parquet file to calibrate guards on; none: a part of --data."),
+        typer.Option(help="File to calibrate guards on; none: a part of --data."),
+    ] = None,
+    time: Annotated[
+        str,
+        typer.Option(
+            help="Column with the time of each row: how much windows vary by nature is learnt "
+            "from their order."
+        ),
+    ] = "",
+    label: Annotated[str, typer.Option(help="Column with what is true.")] = "y_true",
+    sensitive: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column with a sensitive attribute, beside those of model.yaml; may be repeated."
+        ),
     ] = None,
     models: ModelsDir = None,
 ) -> None:
     """Fit the reference profile (drift, guards, baselines) of every version that is served."""
+    from serving.models.profile.dataset import DataColumns
     from serving.models.profile.fit import fit_profile
     from serving.models.repository.folder import ModelRepository
 
     settings = load_server(None, overrides(models=models))
+    columns = DataColumns(time, label, tuple(sensitive or ()))
     for entry in ModelRepository(settings.models, settings.remote_hosts).entries(model):
-        with_progress(partial(fit_profile, entry, data, heldout))
+        lines: list[str] = []
+        with_progress(
+            partial(fit_profile, entry, data, heldout, columns=columns, told=lines.append)
+        )
         say(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
+        for line in lines:
+            say(f"  not learnt: {line}")
 
 
 def convert(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, method_names
 from serving.config.incidents import Incidents
@@ -14,22 +14,51 @@ from serving.config.section import Section
 
 
 class DriftMonitor(Section):
-    """PSI and exact binned Kolmogorov-Smirnov per feature over tumbling windows."""
+    """Whether inputs and answers are distributed as before: each column, and pairs of them."""
 
-    reference: Literal["profile", "live"] = Field(
+    reference: Literal["profile", "live", "previous"] = Field(
         "profile",
-        description="What windows are compared with: the version's profile, or the first rows "
-        "that it answers.",
+        description="What windows are compared with: the version's profile, the first rows that "
+        "it answers, or the `reference_rows` before.",
     )
     reference_rows: int = Field(
-        1000, ge=100, le=100_000, description="Rows of a `live` reference; more see smaller drifts."
+        1000,
+        ge=100,
+        le=100_000,
+        description="Rows of a `live` or `previous` reference; more see smaller drifts.",
     )
     window: int = Field(1000, ge=50, description="Rows per window.")
-    false_alarm_rate: float = Field(
-        0.001, gt=0, lt=1, description="Probability of a false alarm per model and window."
+    window_s: float = Field(
+        3600,
+        gt=0,
+        description="Seconds after which a window ends with fewer rows, but at least 50.",
     )
     min_psi: float = Field(
-        0.05, ge=0, description="An alarm needs an effect of at least this PSI as well."
+        0,
+        ge=0,
+        description="An alarm of a column needs an effect of at least this PSI as well, less what "
+        "chance adds to it. 0: the law of alarms decides alone.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_rate_per_window(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and "false_alarm_rate" in raw:
+            raise ValueError(
+                "false_alarm_rate, which was per window, has been replaced: remove it, and set "
+                "monitors.false_pages_per_quarter if one false page in 90 days is not what you want"
+            )
+        return raw
+
+
+class QualityMonitor(Section):
+    """Whether inputs are complete, of the right type and in range, and answers are not constant."""
+
+    window: int = Field(1000, ge=50, description="Rows per window.")
+    window_s: float = Field(
+        3600,
+        gt=0,
+        description="Seconds after which a window ends with fewer rows, but at least 50.",
     )
 
 
@@ -71,6 +100,11 @@ class Thresholds(Section):
     ndcg: float | None = _at_least("NDCG of the first 10 items")
 
 
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "log_loss", "brier",
+    "calibration_error", "mae", "rmse", "quantile_loss", "r2", "mrr", "ndcg",
+]  # fmt: skip
+"""All that can be measured of labelled rows."""
 PERFORMANCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "classes": (
         "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "log_loss", "brier",
@@ -111,6 +145,11 @@ class PerformanceMonitor(Section):
         default_factory=Thresholds,
         description="Of any metric of the model's kind of labels; see docs/labels.md.",
     )
+    learn: list[Metric] = Field(
+        default_factory=list,
+        description="Metrics whose threshold is learnt from the profile: the worst value that its "
+        "held-out rows with labels do not rule out (`vigil profile --label`).",
+    )
     quantile: float | None = Field(
         None,
         gt=0,
@@ -124,13 +163,18 @@ class Monitors(Section):
     """Which windowed judges run for the model."""
 
     drift: DriftMonitor | None = Field(default_factory=DriftMonitor)
+    quality: QualityMonitor | None = Field(
+        default_factory=QualityMonitor,
+        description="Of inputs it needs `monitors.drift`, whose columns and reference it shares.",
+    )
     performance: PerformanceMonitor | None = Field(default_factory=PerformanceMonitor)
     false_pages_per_quarter: float = Field(
         1,
         gt=0,
         le=1000,
         description="False pages that are expected in 90 days, of performance; three times as many "
-        "false tickets are, of fairness. Fewer need more rows for each verdict.",
+        "false tickets are, of fairness and of data quality each, and twelve times as many false "
+        "infos, of drift. Fewer need more rows for each verdict.",
     )
     stale_after_s: float = Field(
         3600,

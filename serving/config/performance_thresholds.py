@@ -34,34 +34,48 @@ def check_thresholds(performance: PerformanceMonitor, kind: str | None, output: 
         ValueError: a threshold is of a metric that the model's labels do not give, or it is
             declared twice; the message says what to change.
     """
+    declared = thresholds(performance, kind)
     named = performance.thresholds.model_dump(exclude_none=True)
-    limit = "max" if kind == "numbers" else "min"
     judged = judged_metric(performance, kind)
-    if judged in named and getattr(performance, limit) is not None:
+    if judged in named and (performance.min is not None or performance.max is not None):
+        limit = "max" if kind == "numbers" else "min"
         raise ValueError(
             f"monitors.performance.thresholds.{judged}: is what `{limit}` says too; take one of "
             f"them out"
         )
-    measured = PERFORMANCE_METRICS.get(kind or "", ())
     for name in named:
-        if name not in measured:
+        _check_metric(f"thresholds.{name}", name, performance, kind, output)
+    for name in performance.learn:
+        _check_metric("learn", name, performance, kind, output)
+        if name in declared:
             raise ValueError(
-                f"monitors.performance.thresholds.{name}: is not measured of output "
-                f"'{output.name}'; it has {', '.join(measured) or 'no labels'}"
+                f"monitors.performance.learn: {name} has a threshold that is declared; take one of "
+                f"them out"
             )
-        if name in OF_SCORES and not scored(output):
-            raise ValueError(
-                f"monitors.performance.thresholds.{name}: needs a score for each class, and "
-                f"output '{output.name}' is {output.datatype} {output.shape}; take it out"
-            )
-    if "quantile_loss" in named and performance.quantile is None:
-        raise ValueError(
-            "monitors.performance.thresholds.quantile_loss: needs "
-            "`monitors.performance.quantile`, the quantile that the model answers"
-        )
     if performance.quantile is not None and kind != "numbers":
         raise ValueError(
             f"monitors.performance.quantile: output '{output.name}' answers no numbers; take it out"
+        )
+
+
+def _check_metric(
+    key: str, name: str, performance: PerformanceMonitor, kind: str | None, output: OutputSpec
+) -> None:
+    measured = PERFORMANCE_METRICS.get(kind or "", ())
+    if name not in measured:
+        raise ValueError(
+            f"monitors.performance.{key}: {name} is not measured of output '{output.name}'; it has "
+            f"{', '.join(measured) or 'no labels'}"
+        )
+    if name in OF_SCORES and not scored(output):
+        raise ValueError(
+            f"monitors.performance.{key}: {name} needs a score for each class, and output "
+            f"'{output.name}' is {output.datatype} {output.shape}; take it out"
+        )
+    if name == "quantile_loss" and performance.quantile is None:
+        raise ValueError(
+            f"monitors.performance.{key}: {name} needs `monitors.performance.quantile`, the "
+            f"quantile that the model answers"
         )
 
 

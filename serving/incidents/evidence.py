@@ -67,14 +67,18 @@ def since(found: FindingRecord, now: float) -> float:
     return now if known is None else known
 
 
-def _says_most(found: FindingRecord) -> tuple[int, bool, float, float, str, str]:
-    """Order by severity, then what is about one part of the model, then by how far it is off."""
+def _says_most(found: FindingRecord) -> tuple[int, bool, float, float, bool, str, str]:
+    """Order by severity, then what is about one part of the model, then by how far it is off.
+
+    What tells how it was found goes before another figure of the same.
+    """
     p = 1.0 if found.p_value is None else found.p_value
     return (
         -rank(found.severity),
         not found.subject,
         -_excess(found),
         p,
+        not found.detail,
         found.subject,
         found.metric,
     )

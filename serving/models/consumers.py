@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from serving.config.model import ModelConfig
+from serving.config.tensor_specs import OutputSpec
 from serving.protocol.datatypes import FLOATING
 
 DRIFT: Final = "drift"
+PREDICTION_DRIFT: Final = "prediction_drift"
+DATA_QUALITY: Final = "data_quality"
 FAIRNESS: Final = "fairness"
 PERFORMANCE: Final = "performance"
 QUALITY: Final = "quality"
 LABELS: Final = "labels"
 """The join of labels with predictions, which other consumers live on."""
 
-READS_INPUTS: Final = frozenset({DRIFT})
+READS_INPUTS: Final = frozenset({DRIFT, DATA_QUALITY})
 """Consumers that need inputs; the others only see outputs and sensitive values."""
 
 
@@ -26,6 +29,11 @@ def consumers(config: ModelConfig) -> frozenset[str]:
     found: set[str] = set()
     if config.monitors.drift is not None:
         found.add(DRIFT)
+        if fixed_outputs(config):
+            found.add(PREDICTION_DRIFT)
+        # Inputs are looked at where they are seen anyway.
+        if config.monitors.quality is not None:
+            found.add(DATA_QUALITY)
     if config.fairness is not None:
         found.add(FAIRNESS)
     if config.label_kind is not None:
@@ -34,9 +42,16 @@ def consumers(config: ModelConfig) -> frozenset[str]:
         if found & {PERFORMANCE, FAIRNESS}:
             found.add(LABELS)
     # Answers are looked at where they are seen anyway.
+    if config.monitors.quality is None:
+        return frozenset(found)
     if found and any(spec.datatype in FLOATING for spec in config.outputs):
         found.add(QUALITY)
     return frozenset(found)
+
+
+def fixed_outputs(config: ModelConfig) -> list[OutputSpec]:
+    """Return the outputs whose rows have one shape; others cannot be compared with a reference."""
+    return [spec for spec in config.outputs if -1 not in spec.shape[1:]]
 
 
 def reads_inputs(config: ModelConfig) -> bool:

@@ -2,7 +2,8 @@
 
 Counts and findings are few and are written as a whole. Predictions that wait for labels are many,
 so only those that changed are appended to a journal; once it is much longer than what it holds, a
-new one is written beside it, a slice at each save.
+new one is written beside it, a slice at each save. Long texts of the state seldom change, and are
+in files of their own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from serving.monitoring.journal import Changes, Entry, Journal, read_journal, to_line
+from serving.monitoring.long_texts import LongTexts
 from serving.monitoring.set_aside import set_aside
 from serving.monitoring.state_file import UnreadableState, read_state, write_state
 from serving.telemetry.logs.events import Event
@@ -38,8 +40,15 @@ class _Saved(msgspec.Struct):
     state: msgspec.Raw
 
 
+class _Encoded(NamedTuple):
+    content: msgspec.Raw
+    texts: Mapping[str, str]
+
+
 class Checkpoint:
     """A file of state `<name>.json`, and a journal `<name>.<number>.journal` that it names.
+
+    Long texts of the state are beside it, too; see `LongTexts`.
 
     Args:
         folder: made when it is missing, readable by the owner only.
@@ -60,6 +69,7 @@ class Checkpoint:
     ) -> None:
         self._folder, self._name = folder, name
         self._everything = everything
+        self._texts = LongTexts(folder, name)
         self._slice, self._small = slice_values, small_bytes
         self._number = 0
         self._journal: Journal | None = None
@@ -89,9 +99,9 @@ class Checkpoint:
             self.set_aside(str(error))
             return None
         if saved is None:
-            self._set_journals_aside()
+            self._set_others_aside()
             return None
-        state: dict[str, Any] = msgspec.json.decode(saved.state)
+        state: dict[str, Any] = self._texts.lengthen(msgspec.json.decode(saved.state))
         path = self._folder / saved.journal
         self._number = int(path.suffixes[-2].removeprefix("."))
         self._delete_journals(but=path)
@@ -100,7 +110,7 @@ class Checkpoint:
         except UnreadableState as error:
             said = f"predictions that wait for labels are lost: {path}: {error}"
             report(Event.LABELS_LOST, said)
-            self._set_journals_aside()
+            self._set_aside(self._journals())
             return state, {}
         self._journal = Journal(path, saved.size)
         return state, entries
@@ -113,10 +123,14 @@ class Checkpoint:
         """
         self._give_up()
         set_aside(self.path, why)
-        self._set_journals_aside()
+        self._set_others_aside()
 
-    def _set_journals_aside(self) -> None:
-        for path in self._journals():
+    def _set_others_aside(self) -> None:
+        self._set_aside([*self._journals(), *self._texts.paths()])
+        self._texts = LongTexts(self._folder, self._name)
+
+    def _set_aside(self, paths: Sequence[Path]) -> None:
+        for path in paths:
             set_aside(path, "it belongs to state that cannot be used")
 
     def _journals(self) -> list[Path]:
@@ -154,7 +168,7 @@ class Checkpoint:
         cannot be written; then the next one saves everything.
 
         Args:
-            state: small and JSON-serialisable, written as a whole.
+            state: JSON-serialisable, written as a whole but for long texts that were before.
             changes: entries that changed since the last call.
         """
         lines = [to_line(changes)] if changes else []
@@ -165,7 +179,8 @@ class Checkpoint:
         if self._to_copy is not None:
             part, complete = _next_part(self._to_copy, self._slice)
             copied = [to_line(_by_owner(part))] if part else []
-        encoded = msgspec.Raw(msgspec.json.encode(state))
+        short, texts = self._texts.shorten(state)
+        encoded = _Encoded(msgspec.Raw(msgspec.json.encode(short)), texts)
 
         def write() -> None:
             try:
@@ -182,7 +197,7 @@ class Checkpoint:
         return self._journal is not None
 
     def _write(
-        self, state: msgspec.Raw, lines: list[bytes], copied: list[bytes], *, complete: bool
+        self, state: _Encoded, lines: list[bytes], copied: list[bytes], *, complete: bool
     ) -> None:
         if self._journal:
             self._journal.write(lines)
@@ -196,8 +211,10 @@ class Checkpoint:
         if complete:
             self._journal, self._shorter, self._to_copy = self._shorter, None, None
         if self._journal:
-            saved = _Saved(self._journal.path.name, self._journal.size, state)
+            self._texts.write(state.texts)
+            saved = _Saved(self._journal.path.name, self._journal.size, state.content)
             write_state(self.path, msgspec.json.encode(saved))
+            self._texts.keep(state.texts)
             if complete:
                 self._allowed = max(self._small, 3 * self._journal.size)
                 self._delete_journals(but=self._journal.path)

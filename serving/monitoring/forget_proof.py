@@ -22,7 +22,9 @@ from serving.monitoring.state_file import UnreadableState
 from serving.monitoring.unserved import model_of
 from serving.monitoring.wal_segments import Torn, records
 
-_OWN: Final = re.compile(r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal)")
+_OWN: Final = re.compile(
+    r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal|\.text\.new|\.[0-9a-f]{64}\.text)"
+)
 """What a monitor calls its files; one that was set aside has another name."""
 _INCIDENTS: Final = re.compile(r"vigil\.db(?:\.[0-9TZ]+\.unreadable)?(?:-wal|-shm|-journal)?")
 """The database of incidents. It has no requests; its bytes are full of short numbers."""

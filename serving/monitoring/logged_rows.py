@@ -31,8 +31,8 @@ from serving.log.rows import (
     Predicted,
 )
 from serving.models.consumers import LABELS, consumers
+from serving.models.label_kind import label_kind
 from serving.models.logged import column_names, lists
-from serving.monitoring.label_kind import label_kind
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.messages import Tensor
 from serving.telemetry.outcomes import OUTCOME_OK

@@ -25,6 +25,7 @@ from serving.channel.messages.observation import LabelCounts
 from serving.config import LABELLED_OUTPUTS
 from serving.errors import Unsupported
 from serving.models.consumers import LABELS, consumers, reads_inputs
+from serving.models.label_kind import label_kind, label_measures
 from serving.models.profile.columns import input_columns
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
@@ -34,7 +35,6 @@ from serving.monitoring.group_coverage import known_groups
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.judges.monitor_set import MonitorSet
-from serving.monitoring.label_kind import label_kind, label_measures
 from serving.monitoring.label_series import LabelSeries
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows

@@ -122,6 +122,7 @@ def test_what_a_file_lacks_is_told(entry, file, columns):
         ({}, FileTimes("when"), "truth", ConfigError, "'when'"),
         ({}, FileTimes("at"), "y", ConfigError, "'y'"),
         ({"debt": None}, FileTimes("at"), "truth", ConfigError, "'debt'"),
+        ({"truth": ["maybe"] * ROWS}, FileTimes("at"), "truth", ConfigError, "'maybe'"),
         ({"at": ["soon"] * ROWS}, FileTimes("at"), "truth", ConfigError, "'at'"),
     ],
 )

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 
 from monitors.performance.metrics.class_counts import ClassCounts
@@ -7,7 +9,7 @@ from monitors.performance.metrics.ranking_metrics import RankingCounts
 from monitors.performance.metrics.score_metrics import score_metrics
 from serving.config import ConfigError, ModelConfig
 from serving.config.files import parse
-from serving.config.monitoring import OF_SCORES, PERFORMANCE_METRICS, Thresholds
+from serving.config.monitoring import OF_SCORES, PERFORMANCE_METRICS, Metric, Thresholds
 from serving.config.performance_thresholds import thresholds
 
 X = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
@@ -32,6 +34,7 @@ def test_names_are_those_of_what_is_measured():
     named = {kind: [each.name for each in metrics] for kind, metrics in measured.items()}
     assert named == {kind: list(names) for kind, names in PERFORMANCE_METRICS.items()}
     assert [each.name for each in of_scores] == list(OF_SCORES)
+    assert list(get_args(Metric)) == list(Thresholds.model_fields)
     assert list(Thresholds.model_fields) == [name for names in named.values() for name in names]
 
 
@@ -63,22 +66,28 @@ def test_all_that_is_declared_is_a_threshold(output, performance, expected):
         (
             SCORES,
             {"thresholds": {"mae": 1}},
-            "thresholds.mae: is not measured of output 'y'; it has accuracy, balanced_accuracy",
+            "thresholds.mae: mae is not measured of output 'y'; it has accuracy, balanced_accuracy",
         ),
         (
             INDICES,
             {"thresholds": {"auroc": 0.8}},
-            r"thresholds.auroc: needs a score for each class, and output 'y' is INT64 \[-1\]",
+            r"thresholds.auroc: auroc needs a score for each class, and output 'y' is INT64 \[-1\]",
         ),
         (
             {**X, "name": "y", "datatype": "BYTES"},
             {"thresholds": {"accuracy": 0.8}},
-            "thresholds.accuracy: is not measured of output 'y'; it has no labels",
+            "thresholds.accuracy: accuracy is not measured of output 'y'; it has no labels",
         ),
         (
             NUMBER,
             {"thresholds": {"quantile_loss": 1}},
-            "thresholds.quantile_loss: needs `monitors.performance.quantile`, the quantile that",
+            "thresholds.quantile_loss: quantile_loss needs `monitors.performance.quantile`, the",
+        ),
+        (SCORES, {"learn": ["rmse"]}, "learn: rmse is not measured of output 'y'; it has accuracy"),
+        (
+            SCORES,
+            {"learn": ["accuracy"], "min": 0.5},
+            "learn: accuracy has a threshold that is declared; take one of them out",
         ),
         (SCORES, {"quantile": 0.5}, "quantile: output 'y' answers no numbers; take it out"),
         (SCORES, {"thresholds": {"f2": 0.5}}, "thresholds.f2"),

@@ -207,11 +207,11 @@ def test_it_is_watched_against_its_first_rows(instance: Any, eventually: Eventua
     assert instance.infer("line", [rows(100)]).status_code == 200
     eventually("a window", lambda: drifted() is False)
     assert "first 200 rows since" in said()["notes"][0]
-    assert instance.infer("line", [rows(100, shift=2.0)]).status_code == 200
+    assert instance.infer("line", [rows(100, shift=6.0)]).status_code == 200
     eventually("drift", drifted)
 
     address = ["--url", instance.url, "--admin-url", instance.admin]
     assert "0 of 200 rows" in vigil("findings", "line", "--reset-reference", *address)
     assert drifted() is None
-    assert instance.infer("line", [rows(300, shift=2.0)]).status_code == 200
+    assert instance.infer("line", [rows(300, shift=6.0)]).status_code == 200
     eventually("a new reference", lambda: drifted() is False)

@@ -47,6 +47,7 @@ MODEL = {
     "explain": None,
     "monitors": {
         "drift": {"reference": "live", "reference_rows": 200, "window": 100},
+        "quality": None,
         "performance": None,
         "incidents": {"warm_up_s": 0, "quiet_windows": 2, "quiet_s": 0},
     },

@@ -250,17 +250,18 @@ def test_a_breach_of_an_idle_model_is_no_problem_for_ever(
     eventually("no gauge", lambda: server.metric("vigil_drift_score", model="idle") == 0)
 
 
-def test_texts_that_are_no_categories_are_not_watched(
+def test_texts_that_are_no_categories_are_watched_by_their_length(
     server: Any, eventually: Callable[..., Any]
 ) -> None:
-    x = np.array([f"text {number}" for number in range(150)])
-    ask(server, "words", names("w", 150), x)
-    finding = eventually("the finding", lambda: one(server, "words", "psi"))
-    assert (finding["subject"], finding["value"], finding["breached"]) == ("x", None, None)
-    assert finding["reason"].startswith("not watched")
+    x = np.array([f"text {number:03}" for number in range(200)])
+    ask(server, "words", names("w", 150), x[:150])
+    total = "drifted_features"
+    finding = eventually("the finding", lambda: one(server, "words", total))
+    assert (finding["monitor"], finding["breached"]) == ("drift", False)
+    ask(server, "words", names("v", 50), np.array([f"{text}, and more of it" for text in x[150:]]))
+    eventually("the breach", lambda: one(server, "words", total)["breached"])  # type: ignore[index]
     shown = vigil("findings", "words", "--url", server.url)
-    assert "not watched" in shown
-    assert "fine" not in shown
+    assert "breached" in shown
 
 
 def test_a_model_that_was_profiled_has_a_drift_report(

@@ -56,6 +56,13 @@ def test_what_the_monitor_says_of_it_counts_and_is_kept(found, clock):
     assert measurement(evidence.leading).endswith("is 0.6, below 0.9 (tail has moved)")
 
 
+def test_what_tells_how_it_was_found_goes_before_another_figure_of_the_same(found, clock):
+    same = {"subject": "age", "p_value": 1e-9, "threshold": None}
+    told = found(metric="psi", detail={"moved": "location"}, **same)
+    for breached in ([found(metric="ks", **same), told], [told, found(metric="ks", **same)]):
+        assert evidence_of(breached, clock.now, None).leading.metric == "psi"
+
+
 @pytest.mark.parametrize(
     ("before_s", "before", "named"), [(1200, "2", True), (200_000, "2", False), (1200, "", False)]
 )

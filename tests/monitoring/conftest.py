@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, 
 from serving.control.registry import Registry
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
-from serving.models.profile.columns import input_columns
+from serving.models.profile.columns import answer_columns, input_columns
 from serving.models.profile.dataset import Dataset, write_dataset
 from serving.telemetry.counters import SeriesSet
 
@@ -106,7 +107,12 @@ def served(tmp_path: Path, tabular_config: ModelConfig) -> ServedModel:
     folder = tmp_path / "loans" / "1"
     (folder / "profile").mkdir(parents=True)
     inputs = Tabular(1).inputs(2000)
-    profile = ReferenceProfile.fit(input_columns(inputs, tabular_config))
+    favorable = np.random.default_rng(2).random(2000) < 0.5
+    answers = answer_columns(Tabular(1).outputs(favorable), tabular_config)
+    profile = replace(
+        ReferenceProfile.fit(input_columns(inputs, tabular_config)),
+        outputs=ReferenceProfile.fit(answers),
+    )
     (folder / "profile" / "drift.json").write_bytes(msgspec.json.encode(profile.to_dict()))
     write_dataset(folder / "reference.parquet", Dataset(inputs), tabular_config)
     return ServedModel("loans", "1", tabular_config.model_dump_json().encode(), str(folder))

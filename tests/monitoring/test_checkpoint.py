@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.long_texts import LONG
 from serving.monitoring.state_file import FORMAT
 
 
@@ -184,3 +185,41 @@ def test_after_a_failed_write_the_next_one_saves_everything(
 
 def _full(*_: object) -> None:
     raise OSError("the disk is full")
+
+
+def test_long_texts_of_the_state_are_beside_it(tmp_path: Path, entries: Entries):
+    checkpoint = make(tmp_path, entries)
+    long = "x" * LONG
+    for step in range(3):
+        save(checkpoint, entries, {"step": step, "long": long})
+    assert (tmp_path / "monitor.json").stat().st_size < 1000
+    assert loaded(tmp_path) == ({"step": 2, "long": long}, {})
+    save(checkpoint, entries, {"step": 3, "long": "y" * LONG})
+    assert len(list(tmp_path.glob("*.text"))) == 1
+    assert loaded(tmp_path) == ({"step": 3, "long": "y" * LONG}, {})
+    checkpoint.close()
+
+
+def test_long_texts_are_set_aside_with_the_state(tmp_path: Path, entries: Entries):
+    checkpoint = make(tmp_path, entries)
+    save(checkpoint, entries, {"long": "x" * LONG})
+    checkpoint.set_aside("why not")
+    assert not list(tmp_path.glob("*.text"))
+    kept = [path.read_bytes() for path in tmp_path.glob("*.text.*.unreadable")]
+    assert kept == [b"x" * LONG]
+    save(checkpoint, entries, {"long": "x" * LONG})
+    assert loaded(tmp_path) == ({"long": "x" * LONG}, {})
+    checkpoint.close()
+
+
+def test_killed_before_the_state_was_written_the_earlier_texts_count(
+    tmp_path: Path, entries: Entries, monkeypatch
+):
+    checkpoint = make(tmp_path, entries)
+    save(checkpoint, entries, {"long": "x" * LONG})
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.monitoring.checkpoint.write_state", _full)
+        with pytest.raises(OSError, match="full"):
+            checkpoint.prepare({"long": "y" * LONG}, entries.changes())()
+    assert loaded(tmp_path) == ({"long": "x" * LONG}, {})
+    checkpoint.close()

@@ -54,6 +54,16 @@ def test_files_that_still_hold_it_are_told(tmp_path):
     assert absent(tmp_path) == 1
 
 
+@pytest.mark.parametrize("name", [f"monitor.{'0a' * 32}.text", "monitor.text.new"])
+def test_long_texts_are_a_monitors_own(tmp_path, name):
+    (tmp_path / name).write_bytes(b"... subject-7 ...")
+    with pytest.raises(VigilError, match="still holds it: start the instance"):
+        absent(tmp_path)
+    assert absent(tmp_path, monitors=["monitor"]) == 0
+    with pytest.raises(VigilError, match="still holds it: do it again"):
+        require_forgotten(tmp_path, "monitor", 0, GONE, {})
+
+
 def test_the_database_of_incidents_is_not_searched(tmp_path):
     aside = "vigil.db.20261130T120000Z.unreadable"
     for name in ("vigil.db", "vigil.db-wal", "vigil.db-shm", aside):

@@ -22,6 +22,7 @@ from serving.config import ModelConfig
 from serving.errors import InvalidInput, Unsupported
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
+from serving.monitoring.long_texts import LongTexts
 from serving.monitoring.model_monitors import ModelMonitors
 from serving.telemetry.counters import SeriesSet
 
@@ -146,7 +147,12 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     watch.update(predictions(50, first=150, x=np.full((50, 1), 9, np.float32)), 1000)
     watch.label(labels(200, truth=0), 1000)
     judged = {(one.monitor, one.breached) for one in with_thresholds(watch, 1000 + HOUR)}
-    assert judged == {("drift", True), ("performance", True), ("quality", False)}
+    assert judged == {
+        ("drift", True),
+        ("prediction_drift", False),
+        ("performance", True),
+        ("quality", False),
+    }
     watch.refresh(1000 + HOUR)
     gauges = [one.name for one in series.snapshot() if one.kind == "gauge"]
     assert "vigil.drift.score" in gauges
@@ -156,6 +162,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     assert {one.breached for one in found} == {None}
     assert {(one.monitor, one.reason) for one in found} == {
         ("drift", "stale: no rows for 5 hours; breached before that"),
+        ("prediction_drift", "stale: no rows for 5 hours; fine before that"),
         ("performance", "stale: no labels for 5 hours; breached before that"),
         ("quality", "stale: no rows for 5 hours; fine before that"),
     }
@@ -188,6 +195,24 @@ def test_staleness_and_entries_outlive_a_restart(make):
     assert other.label(labels(250, truth=0), 1100) == LabelCounts(accepted=50, duplicate=200)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_monitor_whose_long_text_is_lost_begins_anew_and_says_so(make, tmp_path, lost):
+    watch = make(monitors={"drift": LIVE})
+    x = np.random.default_rng(0).normal(size=(200, 1)).astype(np.float32)
+    watch.update(predictions(200, x=x), 1000)
+    texts = LongTexts(tmp_path, "monitor")
+    short, long = texts.shorten(watch.state())
+    texts.write(long)
+    assert long
+    for path in texts.paths() if lost else ():
+        path.unlink()
+    other = make(monitors={"drift": LIVE})
+    other.restore(LongTexts(tmp_path, "monitor").lengthen(json.loads(json.dumps(short))))
+    anew = {note.split(" of ")[0] for note in other.not_judged if "began anew" in note}
+    assert ("drift" in anew) is lost
+    assert "quality" not in anew
+
+
 def test_another_minimum_is_judged_anew(make):
     watch = make(monitors={"drift": None})
     watch.update(predictions(200), 1000)
@@ -209,28 +234,30 @@ def test_what_nobody_judges_is_told(make):
     assert make(monitors={"drift": LIVE}).notes[0].endswith("collecting reference: 0 of 100 rows")
 
 
-def test_texts_that_are_no_categories_are_not_watched_live(make):
+def test_texts_that_are_no_categories_are_watched_by_length_and_words(make):
     inputs = [
         {"name": "x", "datatype": "FP32", "shape": [-1, 1]},
         {"name": "ident", "datatype": "BYTES", "shape": [-1]},
     ]
     watch = make(monitors={"drift": LIVE}, inputs=inputs)
-    for first in (0, 100):
+    for first, prefix in ((0, "id"), (200, "id"), (300, "number")):
         event = predictions(100, first=first)
-        ids = np.array([f"id-{first + n}".encode() for n in range(100)], dtype=object)
+        ids = np.array([f"{prefix}-{1000 + first + n}".encode() for n in range(100)], dtype=object)
         event.inputs["ident"] = ids
         watch.update(event, 1000)
-    found = {f.subject: f for f in watch.findings(1000) if f.metric == "psi"}
-    assert found["x[0]"].breached is False
-    assert found["ident"].breached is None
-    assert found["ident"].reason.startswith("not watched: ")
+        found = {f.subject: f for f in watch.findings(1000) if f.metric == "psi"}
+        if first:
+            assert found["x[0]"].breached is False
+            assert found["ident"].breached is (prefix == "number")
+    assert found["ident"].detail["moved"] == "outside the reference's range"
 
 
 def test_answers_that_name_no_class_fail_only_those_who_need_one(make):
     watch = make(monitors={"drift": LIVE}, fairness=FAIRNESS)
     fine = predictions(150)
     watch.update(replace(fine, outputs={"p": np.zeros((150, 1), np.float32)}), 1000)
-    assert {finding.monitor for finding in watch.findings(1000)} == {"drift", "quality"}
+    judged = {finding.monitor for finding in watch.findings(1000)}
+    assert judged == {"drift", "prediction_drift", "quality"}
     failed = [note for note in watch.not_judged if "failed" in note]
     assert failed == [
         "fairness of model 'loans' failed: ValueError",
@@ -248,7 +275,8 @@ def test_labels_do_not_keep_what_was_found_in_predictions_fresh(make):
     later = 2 * HOUR
     watch.label([LabelEvent(f"r{n}", 0, 1, {"sex": "f"}) for n in range(10)], later)
     old = [finding for finding in watch.findings(later) if finding.monitor == "quality"]
-    assert [finding.reason for finding in old] == ["stale: no rows for 2 hours; fine before that"]
+    reasons = {finding.reason for finding in old if finding.metric == "non_finite_rows"}
+    assert reasons == {"stale: no rows for 2 hours; fine before that"}
     assert watch.state()["freshness"]["fed"] == {
         "fairness": 0, "quality": 0, "performance": later, "fairness/labels": later,
     }  # fmt: skip

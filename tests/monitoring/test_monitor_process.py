@@ -82,7 +82,7 @@ async def test_a_window_goes_on_after_kill_9(
     publisher = gateway.publisher
     process = spawn()
     await eventually(lambda: publisher.connected)
-    tabular.publish(publisher, 150, shift=1.0)
+    tabular.publish(publisher, 150, shift=6.0)
     assert not [f for f in (await ask(publisher))["findings"] if f["monitor"] == "drift"]
     await eventually(
         lambda: saved_state(tmp_path).get("ledger", {}).get("received", {}).get("rows")
@@ -92,7 +92,7 @@ async def test_a_window_goes_on_after_kill_9(
     await eventually(lambda: not publisher.connected)
     spawn()
     await eventually(lambda: publisher.connected)
-    tabular.publish(publisher, 50, shift=1.0)
+    tabular.publish(publisher, 50, shift=6.0)
     findings = (await ask(publisher))["findings"]
     assert {f["subject"]: f["breached"] for f in findings if f["metric"] == "psi"}["income"]
     await eventually(lambda: events(registry).received == 200)
@@ -200,7 +200,7 @@ async def test_killed_amid_the_traffic_of_two_gateways_it_finds_what_it_would_ha
     for step in range(20):
         for version, publisher in zip("12", publishers, strict=True):
             ids = f"v{version}-{step}-"
-            tabular.publish(publisher, 50, step / 20, ids=ids, timestamp=began, version=version)
+            tabular.publish(publisher, 50, step / 3, ids=ids, timestamp=began, version=version)
             publisher.flush()
         if step in (3, 8, 13):
             await asyncio.sleep(0.002 * step)  # that they are on their way, written, acknowledged
@@ -276,7 +276,7 @@ async def test_a_report_over_the_channel(registry, gateway, tabular, spawn, even
     publisher = gateway.publisher
     spawn()
     await eventually(lambda: publisher.connected)
-    tabular.publish(publisher, 100, shift=1.0)
+    tabular.publish(publisher, 100, shift=6.0)
     reply = await publisher.request(
         "report", ReportMeta("loans", "1", "drift", "json"), model="loans"
     )

@@ -20,15 +20,24 @@ from monitors.monitor import Monitor, Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.consumers import DRIFT, PERFORMANCE
+from serving.models.consumers import DATA_QUALITY, DRIFT, PERFORMANCE
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 
 MOST_ROWS = 1200
 """Within so many rows every monitor here has judged a window."""
-USUAL: dict[str, Any] = {"drift": {"window": 100}, "performance": {"min": 0.4}}
+USUAL: dict[str, Any] = {
+    "drift": {"window": 100},
+    "quality": {"window": 100},
+    "performance": {"min": 0.4},
+}
+LIVE: dict[str, Any] = {
+    "drift": {"reference": "live", "reference_rows": 100, "window": 50},
+    "quality": {"window": 50},
+}
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
-    DRIFT: (USUAL, {"drift": {"reference": "live", "reference_rows": 100, "window": 50}}),
+    DRIFT: (USUAL, LIVE),
+    DATA_QUALITY: (USUAL, LIVE),
     PERFORMANCE: (
         USUAL,
         {"performance": {"metric": "rmse", "max": 0.7}},
@@ -291,8 +300,9 @@ def test_findings_say_when_how_much_and_about_what(make, case):
         assert 0 < finding.n_current <= MOST_ROWS
         assert finding.direction in ("above", "below")
         assert finding.severity in ("info", "ticket", "page")
-        assert finding.breached is None or finding.threshold is not None
-        assert bool(finding.reason) or finding.breached is not None or finding.threshold is None
+        judged = finding.threshold is not None or finding.p_value is not None
+        assert finding.breached is None or judged
+        assert bool(finding.reason) or finding.breached is not None or not judged
         assert (finding.model, finding.version) == ("", "")
         assert math.isnan(finding.value) or finding.ci is None or finding.ci[0] <= finding.ci[1]
         assert windows.setdefault(finding.window_id, finding.window) == finding.window

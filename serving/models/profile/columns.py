@@ -1,4 +1,4 @@
-"""A batch of inputs as named columns: what drift compares, here and in the reference alike."""
+"""A batch as named columns: what drift compares, here and in the reference alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from serving.config import InputSpec, ModelConfig
+from monitors.drift.outputs import output_columns
+from serving.config import Feature, InputSpec, ModelConfig
+from serving.models.consumers import fixed_outputs
 from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32
 
 MAX_ELEMENTS: Final = 256
@@ -30,6 +32,26 @@ def input_columns(inputs: Mapping[str, np.ndarray], config: ModelConfig) -> dict
             values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
             columns.update(_columns_of(spec, values, _ambiguous(seen)))
     return columns
+
+
+def answer_columns(outputs: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return columns [n] by name of the outputs whose rows have one shape; BF16 as numbers."""
+    fixed = {spec.name: spec for spec in fixed_outputs(config) if spec.name in outputs}
+    return output_columns(
+        {name: outputs[name] for name in fixed},
+        {name: spec.classes for name, spec in fixed.items() if spec.classes},
+    )
+
+
+def declared_features(config: ModelConfig) -> dict[str, Feature]:
+    """Return what model.yaml says of columns, by the names that `input_columns` gives them."""
+    seen = [spec for spec in config.inputs if not spec.sensitive]
+    ambiguous = _ambiguous(seen)
+    return {
+        f"{spec.name}.{each.name}" if each.name in ambiguous else each.name: each
+        for spec in seen
+        for each in spec.features or []
+    }
 
 
 def fixed_columns(config: ModelConfig) -> set[str]:

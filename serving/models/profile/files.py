@@ -6,17 +6,20 @@ The roles read them without torch, so fitting lives elsewhere.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
 
+from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError
 from serving.models.repository.folder import ModelEntry
 
 DRIFT: Final = "drift.json"
+PERFORMANCE: Final = "performance.json"
 BASELINE: Final = "baseline.json"
 REFERENCE: Final = "reference.parquet"
 """Beside the weights, not in `profile/`: rows for the drift report."""
@@ -58,6 +61,31 @@ def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
         return None
     try:
         return ReferenceProfile.from_dict(msgspec.json.decode(path.read_bytes()))
+    except Exception as error:  # noqa: BLE001 - it may hold anything
+        raise damaged(path, error) from None
+
+
+def write_performance(learnt: Mapping[str, Learnt]) -> bytes:
+    """Return the content of the file that `read_performance` reads."""
+    metrics = {name: each._asdict() for name, each in learnt.items()}
+    return msgspec.json.encode({"metrics": metrics})
+
+
+def read_performance(entry: ModelEntry) -> dict[str, Learnt] | None:
+    """Return what was learnt of each metric of performance, or None if there is no such file.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = entry.profile / PERFORMANCE
+    if not path.is_file():
+        return None
+    try:
+        raw = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, dict[str, float]]])
+        return {
+            name: Learnt(each["value"], each["threshold"], int(each["rows"]))
+            for name, each in raw["metrics"].items()
+        }
     except Exception as error:  # noqa: BLE001 - it may hold anything
         raise damaged(path, error) from None
 

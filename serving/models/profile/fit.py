@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,15 +15,26 @@ import msgspec
 import numpy as np
 
 from guards.guard import Stage
+from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError, GuardSection, InputSpec, ModelConfig, descriptor_of
 from serving.config.guards.descriptor import ReferenceRows, lacks_features
 from serving.models.contract import Model, Prediction, Tensors
 from serving.models.formats.loader import load
 from serving.models.preparation import deviation
+from serving.models.profile.answers import answers_of, uncompiled
 from serving.models.profile.columns import input_columns
-from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
-from serving.models.profile.files import BASELINE, DRIFT, REFERENCE, learned_path
+from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, write_dataset
+from serving.models.profile.files import (
+    BASELINE,
+    DRIFT,
+    PERFORMANCE,
+    REFERENCE,
+    learned_path,
+    write_performance,
+)
+from serving.models.profile.not_learnt import not_learnt, not_learnt_of_rows
+from serving.models.profile.performance import performance_of
 from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import renew_digest
 from serving.protocol.datatypes import bf16_to_fp32
@@ -45,12 +57,18 @@ def fit_profile(
     reference: Path,
     heldout: Path | None = None,
     progress: Progress = lambda what, done, total: None,
+    *,
+    columns: DataColumns | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Write `<version>/profile/` and `<version>/reference.parquet`; return the files written.
 
-    - `drift.json`: bins and counts of every column of the inputs, over all rows.
+    - `drift.json`: bins and counts of every column of the inputs, over all rows, and of what the
+      model answers to them; with a time column also window by window.
     - `<guard>.npz`: for every guard of the model that learns, as `mahalanobis` does: what it
       learned from `reference` and `heldout`.
+    - `performance.json`: of held-out rows with labels, how good the model is on them, and from
+      which value on it would not be.
     - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
       every column, over all rows.
     - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
@@ -58,35 +76,44 @@ def fit_profile(
 
     Args:
         entry: the version to profile.
-        reference: Parquet file of rows that look like the training data, best the training
+        reference: Parquet or CSV file of rows that look like the training data, best the training
             rows themselves.
-        heldout: Parquet file of rows that the model was not trained on. Without it a fixed
+        heldout: Parquet or CSV file of rows that the model was not trained on. Without it a fixed
             random 30 % of `reference` is held out of the fit; if the model was trained on
             those rows, more new rows than stated will be flagged.
         progress: told of every step.
+        columns: what columns of the files are that are no inputs.
+        told: told in a sentence each what could not be learnt.
 
     Raises:
         ConfigError: a file or a column is missing, there are too few rows for the guard, or the
             converted model deviates on the held-out rows by more than its tolerance.
     """
-    fitted = read_dataset(reference, entry.config)
+    fitted = read_dataset(reference, entry.config, columns)
     if heldout:
-        held = read_dataset(heldout, entry.config)
+        held = read_dataset(heldout, entry.config, columns)
     else:
         fitted, held = _hold_out(fitted)
+    for line in not_learnt_of_rows(fitted, entry.config):
+        told(line)
     inputs = {
         name: np.concatenate([fitted.inputs[name], held.inputs[name]])
         for name in fitted.inputs.keys() & held.inputs.keys()
     }
     if entry.config.precision != "fp32":
         _require_precision(entry, held)
+    times = None
+    if fitted.time is not None and held.time is not None:
+        times = np.concatenate([fitted.time, held.time])
+    answers = answers_of(entry, inputs, times, told, partial(progress, "answers"))
     entry.profile.mkdir(exist_ok=True)
-    written = [_write_drift(entry, inputs)]
+    written = [_write_drift(entry, inputs, times, answers, told)]
     progress("profile", 1, 3)
     learning = [guard for guard in entry.config.guards if descriptor_of(guard).fit is not None]
     if learning:
         written += _write_guards(entry, learning, fitted, held)
     progress("profile", 2, 3)
+    written += _write_performance(entry, performance_of(entry, held, told))
     written.append(_write_baseline(entry, inputs))
     written.append(_write_reference(entry, reference, inputs))
     progress("profile", 3, 3)
@@ -95,7 +122,7 @@ def fit_profile(
 
 def _require_precision(entry: ModelEntry, held: Dataset) -> None:
     """Measure what the conversion changes on real rows; an example has only a few."""
-    plain = _uncompiled(entry)
+    plain = uncompiled(entry)
     served = load(plain, "cpu")
     reference = load(deviation.as_made(entry), "cpu")
     batches = (
@@ -106,27 +133,40 @@ def _require_precision(entry: ModelEntry, held: Dataset) -> None:
     deviation.require_tolerable(plain, found, "the held-out rows")
 
 
-def _uncompiled(entry: ModelEntry) -> ModelEntry:
-    made = deviation.as_made(entry).config
-    return replace(entry, config=made.model_copy(update={"precision": entry.config.precision}))
-
-
 def _hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
     order = np.random.default_rng(0).permutation(dataset.rows)
     held = int(dataset.rows * _HELD_OUT_SHARE)
     return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
 
 
-def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
-    profile = ReferenceProfile.fit(input_columns(inputs, entry.config))
+def _write_drift(
+    entry: ModelEntry,
+    inputs: Tensors,
+    times: np.ndarray | None,
+    answers: ReferenceProfile | None,
+    told: Callable[[str], None],
+) -> Path:
+    fitted = ReferenceProfile.fit(input_columns(inputs, entry.config), times=times)
+    for line in not_learnt(fitted, ordered=times is not None):
+        told(line)
+    profile = replace(fitted, outputs=answers)
     path = entry.profile / DRIFT
     return _replace(path, msgspec.json.encode(profile.to_dict()))
+
+
+def _write_performance(entry: ModelEntry, learnt: Mapping[str, Learnt]) -> list[Path]:
+    path = entry.profile / PERFORMANCE
+    if not learnt:
+        # What an earlier profile has learnt is of other rows than the rest.
+        path.unlink(missing_ok=True)
+        return []
+    return [_replace(path, write_performance(learnt))]
 
 
 def _write_guards(
     entry: ModelEntry, guards: list[GuardSection], fitted: Dataset, held: Dataset
 ) -> list[Path]:
-    model = load(_uncompiled(entry), "cpu")
+    model = load(uncompiled(entry), "cpu")
     for guard in guards:
         if descriptor_of(guard).stage is Stage.FEATURES and not model.capabilities.features:
             raise lacks_features(entry.name, guard.name)

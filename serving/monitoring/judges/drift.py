@@ -1,26 +1,48 @@
-"""Drift of a model version: against its profile, or against the first rows that it answers."""
+"""Drift of a model version: of its inputs and of its answers."""
 
 from __future__ import annotations
 
-from monitors.drift.column_drift import DriftMonitor, every_column
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from monitors.drift.distribution import DistributionDriftMonitor, DriftSettings
 from monitors.drift.live_drift import LiveDriftMonitor
-from serving.config import ConfigError
-from serving.models.profile.columns import fixed_columns
+from monitors.monitor import Needs
+from monitors.reference.profile import ReferenceProfile
+from monitors.rows import Rows
+from serving.config import ConfigError, ModelConfig
+from serving.models.consumers import DRIFT, PREDICTION_DRIFT
+from serving.models.profile.columns import answer_columns, fixed_columns
 from serving.models.profile.files import read_drift_reference
 from serving.models.repository.folder import ModelEntry
+from serving.monitoring.judges.budgets import rate
 from serving.monitoring.judges.descriptor import Blind, Built
 
 MOST_NAMED = 5
 """Columns that a note names."""
 
 
+class _Watched(NamedTuple):
+    """What of rows is watched, what they need for that, and what findings call it and their sum."""
+
+    values: Callable[[Rows], Mapping[str, np.ndarray]]
+    needs: Needs
+    monitor: str
+    total: str
+
+
+_INPUTS = _Watched(lambda rows: rows.columns, Needs(columns=True), DRIFT, "drifted_features")
+
+
 def build(entry: ModelEntry) -> Built:
-    """Return the monitor of `monitors.drift`; none where it needs a profile that is not there."""
+    """Return the monitor of the inputs; none where it needs a profile that is not there."""
     config = entry.config.monitors.drift
     assert config is not None
-    if config.reference == "live":
-        rows, window = config.reference_rows, config.window
-        return Built(LiveDriftMonitor(rows, window, config.false_alarm_rate, config.min_psi))
+    if config.reference != "profile":
+        return Built(_live(entry, _INPUTS))
     try:
         reference = read_drift_reference(entry)
     except ConfigError as error:
@@ -32,15 +54,68 @@ def build(entry: ModelEntry) -> Built:
             f"or set monitors.drift.reference to live in its model.yaml"
         )
         return Built(None, (Blind(why),))
-    monitor = DriftMonitor(
-        reference,
-        every_column(reference),
+    absent = sorted(fixed_columns(entry.config) - reference.columns.keys())
+    return Built(_against(entry, _INPUTS, reference), (_in_part(absent),) if absent else ())
+
+
+def build_of_predictions(entry: ModelEntry) -> Built:
+    """Return the monitor of the answers; without a profile of them, against the first ones."""
+    config = entry.config.monitors.drift
+    assert config is not None
+    watched = _Watched(
+        partial(_answers, config=entry.config),
+        Needs(outputs=True),
+        PREDICTION_DRIFT,
+        "drifted_outputs",
+    )
+    reference = None
+    if config.reference == "profile":
+        try:
+            profile = read_drift_reference(entry)
+        except ConfigError:  # which the monitor of the inputs tells
+            profile = None
+        reference = profile.outputs if profile else None
+    if reference is None or not reference.columns:
+        return Built(_live(entry, watched))
+    return Built(_against(entry, watched, reference))
+
+
+def _answers(rows: Rows, config: ModelConfig) -> Mapping[str, np.ndarray]:
+    return answer_columns(rows.outputs, config)
+
+
+def _against(
+    entry: ModelEntry, watched: _Watched, reference: ReferenceProfile
+) -> DistributionDriftMonitor:
+    config = entry.config.monitors.drift
+    assert config is not None
+    settings = DriftSettings(
         window=config.window,
-        false_alarm_rate=config.false_alarm_rate,
+        window_s=config.window_s,
+        rate=rate(entry.config, watched.monitor),
         min_psi=config.min_psi,
     )
-    absent = sorted(fixed_columns(entry.config) - reference.columns.keys())
-    return Built(monitor, (_in_part(absent),) if absent else ())
+    return DistributionDriftMonitor(
+        reference,
+        settings,
+        values=watched.values,
+        needs=watched.needs,
+        monitor=watched.monitor,
+        total=watched.total,
+    )
+
+
+def _live(entry: ModelEntry, watched: _Watched) -> LiveDriftMonitor:
+    config = entry.config.monitors.drift
+    assert config is not None
+    return LiveDriftMonitor(
+        config.reference_rows,
+        partial(_against, entry, watched),
+        values=watched.values,
+        needs=watched.needs,
+        window=config.window,
+        renewed=config.reference == "previous",
+    )
 
 
 def _in_part(absent: list[str]) -> Blind:

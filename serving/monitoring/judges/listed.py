@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 from serving.config import ModelConfig
-from serving.models.consumers import DRIFT, FAIRNESS, PERFORMANCE, QUALITY, consumers
+from serving.models.consumers import (
+    DATA_QUALITY,
+    DRIFT,
+    FAIRNESS,
+    PERFORMANCE,
+    PREDICTION_DRIFT,
+    QUALITY,
+    consumers,
+)
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import Built, MonitorDescriptor
 
@@ -28,6 +36,12 @@ def _drift(entry: ModelEntry) -> Built:
     return build(entry)
 
 
+def _prediction_drift(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.drift import build_of_predictions
+
+    return build_of_predictions(entry)
+
+
 def _fairness(entry: ModelEntry) -> Built:
     from serving.monitoring.judges.fairness import build
 
@@ -38,6 +52,12 @@ def _quality(entry: ModelEntry) -> Built:
     from serving.monitoring.judges.quality import build
 
     return build(entry)
+
+
+def _data_quality(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.quality import build_of_inputs
+
+    return build_of_inputs(entry)
 
 
 def _performance(entry: ModelEntry) -> Built:
@@ -53,7 +73,19 @@ MONITORS: Final = (
         build=_drift,
         unwanted="its monitors.drift is null",
     ),
+    MonitorDescriptor(
+        name=PREDICTION_DRIFT,
+        wanted=_consumes(PREDICTION_DRIFT),
+        build=_prediction_drift,
+        title="drift of answers",
+    ),
     MonitorDescriptor(name=FAIRNESS, wanted=_consumes(FAIRNESS), build=_fairness),
+    MonitorDescriptor(
+        name=DATA_QUALITY,
+        wanted=_consumes(DATA_QUALITY),
+        build=_data_quality,
+        title="data quality",
+    ),
     MonitorDescriptor(name=QUALITY, wanted=_consumes(QUALITY), build=_quality),
     MonitorDescriptor(
         name=PERFORMANCE, wanted=_consumes(PERFORMANCE), build=_performance, title="accuracy"

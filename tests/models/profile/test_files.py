@@ -8,17 +8,21 @@ import msgspec
 import numpy as np
 import pytest
 
+from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError, ModelConfig
 from serving.models.profile.files import (
     BASELINE,
     DRIFT,
+    PERFORMANCE,
     Baseline,
     damaged,
     learned_path,
     read_baseline,
     read_drift_reference,
     read_learned,
+    read_performance,
+    write_performance,
 )
 from serving.models.repository.folder import ModelEntry
 
@@ -50,7 +54,12 @@ def archive(**arrays):
     return buffer.getvalue()
 
 
-READERS = [(DRIFT, read_drift_reference), ("guard.npz", guard_of), (BASELINE, read_baseline)]
+READERS = [
+    (DRIFT, read_drift_reference),
+    ("guard.npz", guard_of),
+    (BASELINE, read_baseline),
+    (PERFORMANCE, read_performance),
+]
 
 
 @pytest.mark.parametrize("is_there", [False, True])
@@ -123,6 +132,12 @@ def test_texts_of_a_baseline_are_bytes_with_a_row_axis(row, expected):
     array = Baseline("i", {"x": row}).arrays()["x"]
     assert array.dtype == object
     assert array.tolist() == expected
+
+
+def test_what_was_learnt_of_performance_comes_back(entry, write):
+    learnt = {"accuracy": Learnt(0.9, 0.85, 300), "mae": Learnt(2.0, 2.5, 300)}
+    write(PERFORMANCE, write_performance(learnt))
+    assert read_performance(entry) == learnt
 
 
 def test_every_input_has_its_row():

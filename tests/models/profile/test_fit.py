@@ -6,22 +6,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from guards.rows import Rows
-from serving.config import ConfigError
+from serving.config import ConfigError, ModelConfig, parse
 from serving.models.formats.loader import load
 from serving.models.guards.build import build_guard
 from serving.models.profile import fit as profile
-from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
+from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, write_dataset
 from serving.models.profile.files import (
     BASELINE,
     DRIFT,
+    PERFORMANCE,
     REFERENCE,
     read_baseline,
     read_drift_reference,
+    read_performance,
 )
 from serving.models.profile.fit import fit_profile
-from serving.models.repository.folder import ModelRepository
+from serving.models.repository.folder import ModelEntry, ModelRepository
 from serving.models.repository.manifest import verify_all, write_manifest
 
 GUARDED = """
@@ -55,13 +58,22 @@ def test_files_come_back_as_they_were_fitted(cancer):
     reference = cancer.directory / "reference.parquet"
     heldout = cancer.directory / "heldout.parquet"
     written = fit_profile(cancer, reference, heldout, lambda *step: steps.append(step))
-    assert [path.name for path in written] == [DRIFT, "mahalanobis.npz", BASELINE, REFERENCE]
-    assert [(done, total) for _, done, total in steps] == [(1, 3), (2, 3), (3, 3)]
+    assert [path.name for path in written] == [
+        DRIFT, "mahalanobis.npz", PERFORMANCE, BASELINE, REFERENCE,
+    ]  # fmt: skip
+    accuracy = read_performance(cancer)["accuracy"]
+    assert 0.7 < accuracy.threshold < accuracy.value <= 1
+    done = {what: [step[1:] for step in steps if step[0] == what] for what, *_ in steps}
+    assert done["profile"] == [(1, 3), (2, 3), (3, 3)]
+    assert done["answers"][-1] == (398, 398)
 
     x = np.concatenate([rows_of(path, cancer).inputs["x"] for path in (reference, heldout)])
     drift = read_drift_reference(cancer)
     assert drift.n == len(x)
     assert list(drift.columns) == [f.name for f in cancer.config.inputs[0].features]
+    assert drift.outputs.n == len(x)
+    output = cancer.config.outputs[0]
+    assert list(drift.outputs.columns) == [f"{output.name}[1]", f"{output.name}.class"]
     baseline = read_baseline(cancer)
     np.testing.assert_allclose(baseline.arrays()["x"], x.mean(axis=0, dtype=float)[None])
     assert len(baseline.id) == 16
@@ -197,3 +209,50 @@ def test_too_few_rows_for_the_guard(cancer, tmp_path):
     write_dataset(path, reference.take(np.arange(20)), cancer.config)
     with pytest.raises(ConfigError, match="needs at least 19 held-out rows; got 6"):
         fit_profile(cancer, path)
+
+
+TABLE = """
+format: torch_export
+inputs:
+  - {name: x, datatype: FP32, shape: [-1, 2]}
+  - {name: word, datatype: BYTES, shape: [-1]}
+outputs:
+  - {name: y, datatype: FP32, shape: [-1, 2], classes: ["no", "yes"]}
+fairness: {sensitive: [sex], favorable: "yes"}
+"""
+
+
+def test_what_rows_in_csv_teach_and_what_they_do_not(tmp_path):
+    config = parse(ModelConfig, yaml.safe_load(TABLE), "m")
+    entry = ModelEntry("m", "1", tmp_path, config)
+    path = tmp_path / "rows.csv"
+    lines = [f"2026-01-01T00:{at // 60:02}:{at % 60:02},{at},7,w{at % 2},yes" for at in range(300)]
+    path.write_text("\n".join(["at,x[0],x[1],word,right", *lines]))
+    told = []
+    fit_profile(entry, path, columns=DataColumns(time="at", label="right"), told=told.append)
+    profile = read_drift_reference(entry)
+    assert len(profile.cells) == 6
+    assert profile.cells[0].first == 1767225600.0
+    assert profile.columns["word"].categories == ("w0", "w1")
+    assert profile.outputs is None
+    assert [line.partition(":")[0] for line in told] == [
+        "labels", "fairness", "drift of answers", "column 'x[1]'",
+        "thresholds of performance",
+    ]  # fmt: skip
+    assert told[2].endswith("it will be compared with the first answers that are served")
+    fit_profile(entry, path, told=told.append)
+    assert not (tmp_path / "profile" / PERFORMANCE).exists()
+    assert "--label" in told[5]
+    assert any("--time" in line for line in told[6:])
+
+
+def test_of_a_model_on_another_server_no_answers_are_learnt(tmp_path):
+    remote = TABLE.replace("torch_export", "remote") + "remote: {url: 'grpc://127.0.0.1:1'}\n"
+    config = parse(ModelConfig, yaml.safe_load(remote), "m")
+    entry = ModelEntry("m", "1", tmp_path, config)
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["x[0],x[1],word", *(f"{at},7,w" for at in range(50))]))
+    told = []
+    fit_profile(entry, path, told=told.append)
+    (line,) = [line for line in told if line.startswith("drift of answers")]
+    assert "on another server" in line

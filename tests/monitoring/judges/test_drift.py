@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from monitors.drift.column_drift import DriftMonitor
+from monitors.drift.distribution import DistributionDriftMonitor
 from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.reference.profile import ReferenceProfile
+from monitors.rows import Rows
 from serving.config import ModelConfig
+from serving.models.profile.files import read_drift_reference
 from serving.models.repository.folder import ModelEntry
-from serving.monitoring.judges.drift import build
+from serving.monitoring.judges.drift import build, build_of_predictions
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def make_entry(tmp_path: Path):
 
 def test_windows_are_compared_with_the_profile(make_entry):
     built = build(make_entry(3, profiled=3, window=70))
-    assert isinstance(built.monitor, DriftMonitor)
+    assert isinstance(built.monitor, DistributionDriftMonitor)
     assert (built.monitor.filled, built.blind) == ((0, 70), ())
 
 
@@ -75,3 +78,24 @@ def test_columns_that_the_profile_lacks_are_told_and_the_others_watched(make_ent
     (blind,) = built.blind
     assert blind.in_part
     assert told in blind.why
+
+
+def test_answers_are_compared_with_those_of_the_profile_or_the_first_ones(make_entry):
+    entry = make_entry(2, profiled=2, reference_rows=300)
+    built = build_of_predictions(entry)
+    assert isinstance(built.monitor, LiveDriftMonitor)
+    assert built.monitor.progress == "collecting reference: 0 of 300 rows"
+    profile = read_drift_reference(entry)
+    answers = ReferenceProfile.fit({"y[1]": np.arange(200.0)})
+    path = entry.profile / "drift.json"
+    path.write_bytes(msgspec.json.encode(replace(profile, outputs=answers).to_dict()))
+    built = build_of_predictions(entry)
+    assert isinstance(built.monitor, DistributionDriftMonitor)
+    assert (built.monitor.needs.outputs, built.monitor.needs.columns) == (True, False)
+
+
+def test_a_previous_reference_is_one_that_is_renewed(make_entry):
+    built = build(make_entry(1, reference="previous", reference_rows=100, window=50))
+    rows = Rows(n=100, timestamp=5.0, columns={"x[0]": np.arange(100.0)})
+    built.monitor.update(rows, 5.0)
+    assert built.monitor.progress == "reference: previous 100 rows since 1970-01-01T00:00:05Z"

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monitors.drift.distribution import DistributionDriftMonitor, DriftSettings
 from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.performance.labelled_performance import LabelledPerformanceMonitor
 from monitors.performance.metrics.class_counts import ClassCounts
@@ -56,7 +57,8 @@ def test_it_says_how_full_its_window_is_until_it_has_found_something(title, call
 
 
 def test_one_that_learns_its_reference_says_how_far_it_is():
-    made = judge(LiveDriftMonitor(100, 50, 0.01, 0.05))
+    settings = DriftSettings(window=50)
+    made = judge(LiveDriftMonitor(100, lambda of: DistributionDriftMonitor(of, settings)))
     assert made.fed_by == "rows"
     assert made.not_judged("it") == "mine of it: collecting reference: 0 of 100 rows"
     made.monitor.update(answered(120), now=0.0)
@@ -81,7 +83,7 @@ def test_what_it_waits_for_does_not_change_with_each_row():
     assert made.waits_for == "no window of labelled rows is full yet"
     made.take(made.monitor.update(answered(3), now=0.0))
     assert made.waits_for == ""
-    learning = judge(LiveDriftMonitor(100, 50, 0.01, 0.05))
+    learning = judge(LiveDriftMonitor(100, lambda _reference: performance()))
     assert learning.waits_for == "its reference is being collected"
 
 

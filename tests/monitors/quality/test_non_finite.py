@@ -5,7 +5,33 @@ from monitors.quality.non_finite import NonFiniteMonitor
 
 
 def verdicts(found):
-    return {f.subject: (f.value, f.breached, f.n_current) for f in found}
+    judged = [f for f in found if f.metric == "non_finite_rows"]
+    return {f.subject: (f.value, f.breached, f.n_current) for f in judged}
+
+
+def constant(found):
+    return {f.subject: (f.value, f.breached, f.threshold) for f in found if f.metric[:4] == "cons"}
+
+
+def test_the_same_answer_to_whatever_is_asked_is_told(make_rows):
+    monitor = NonFiniteMonitor(["p"], window=500)
+    rng = np.random.default_rng(0)
+    for rows, same, breached in ((500, False, False), (500, True, False), (600, True, True)):
+        p = np.full(rows, 0.5) if same else rng.random(rows)
+        inputs = {"x": rng.random(rows)}
+        found = monitor.update(make_rows(inputs, outputs={"p": p.astype(np.float32)}), now=0)
+        (value, verdict, limit) = constant(found)["p"]
+        assert (verdict, limit) == (breached, 1000.0)
+    assert value == 1000.0
+    assert [f.severity for f in found if f.breached] == ["ticket"]
+
+
+@pytest.mark.parametrize("inputs", [{}, {"x": np.ones(2000)}])
+def test_the_same_answer_to_the_same_input_is_no_breach(make_rows, inputs):
+    monitor = NonFiniteMonitor(["p"], window=500)
+    answers = np.full(2000, 0.5, np.float32)
+    found = monitor.update(make_rows(inputs, outputs={"p": answers}), now=0)
+    assert constant(found)["p"] == (2000.0, False if inputs else None, 1000.0)
 
 
 def test_one_row_without_a_number_breaches_and_clean_windows_heal(make_rows):

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from monitors.reference.profile import CategoricalColumn, NumericColumn, ReferenceProfile
+from monitors.reference.profile import (
+    CategoricalColumn,
+    NumericColumn,
+    ReferenceProfile,
+    TextColumn,
+)
 
 
 def numeric(values, max_bins=20):
@@ -16,7 +21,7 @@ def numeric(values, max_bins=20):
 
 def test_continuous_columns_get_equally_filled_bins():
     column = numeric(np.random.default_rng(0).normal(size=2000))
-    assert_array_equal(column.counts, [0, *[100] * 20, 0, 0])
+    assert_array_equal(column.counts, [0, 0, 10, 90, *[100] * 18, 90, 10, 0, 0, 0])
 
 
 def test_constant_column_sees_values_on_both_sides():
@@ -58,7 +63,7 @@ def test_degenerate_columns_are_counted_in_full(values):
 
 
 def test_small_references_get_fewer_bins():
-    assert numeric(np.arange(30.0)).bins == 3 + 3
+    assert_array_equal(numeric(np.arange(30.0)).counts, [0, 0, 10, 10, 10, 0, 0, 0])
 
 
 @given(
@@ -76,14 +81,50 @@ def test_categories_other_and_missing():
     values = np.array(["a"] * 50 + ["b"] * 30 + ["rare"] * 3 + [None] * 2, dtype=object)
     column = ReferenceProfile.fit({"c": values}).columns["c"]
     assert column.categories == ("a", "b")
-    assert_array_equal(column.counts, [50, 30, 3, 2])
+    assert_array_equal(column.counts, [50, 30, 3, 0, 2])
     probe = np.array([b"b", "a", "rare", "new", None, float("nan")], dtype=object)
-    assert_array_equal(column.codes(probe), [1, 0, 2, 2, 3, 3])
+    assert_array_equal(column.codes(probe), [1, 0, 2, 3, 4, 4])
 
 
 def test_profiles_hold_no_rare_value():
     values = np.array(["common"] * 99 + ["Jane Doe"], dtype=object)
-    assert "Jane" not in json.dumps(ReferenceProfile.fit({"c": values}).to_dict())
+    notes = np.array([f"Jane Doe has note {at}" for at in range(100)], dtype=object)
+    raw = json.dumps(ReferenceProfile.fit({"c": values, "notes": notes}).to_dict())
+    assert "Jane" not in raw
+
+
+def test_text_without_categories_has_length_and_unseen_words():
+    texts = np.array([f"order {at} is late" for at in range(200)], dtype=object)
+    column = ReferenceProfile.fit({"t": texts}).columns["t"]
+    assert isinstance(column, TextColumn)
+
+
+def test_a_profile_that_was_made_before_there_were_tails_is_read():
+    old = {
+        "n": 100,
+        "columns": {
+            "x": {"edges": [0.0], "counts": [0, 50, 50, 0, 0]},
+            "c": {"categories": ["a"], "counts": [90, 10, 0]},
+        },
+    }
+    profile = ReferenceProfile.from_dict(old)
+    assert (profile.pairs, profile.cells, profile.outputs) == (None, (), None)
+    assert_array_equal(profile.columns["c"].codes(np.array(["a", "new", None], object)), [0, 1, 2])
+    assert profile.to_dict() == old
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"columns": {"x": {"edges": [0.0], "counts": [1, 2]}}}, "column 'x' has not as many"),
+        ({"pairs": {"products": [1, 2], "sketch": [[], []]}}, "pairs are not of these"),
+        ({"cells": [{"first": 0, "last": 1, "n": 5, "counts": [5], "pairs": []}]}, "cells are not"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(broken, told):
+    raw = {"n": 100, "columns": {"x": {"edges": [0.0], "counts": [0, 50, 50, 0, 0]}}, **broken}
+    with pytest.raises(ValueError, match=told):
+        ReferenceProfile.from_dict(raw)
 
 
 def test_survives_json():
@@ -93,7 +134,9 @@ def test_survives_json():
             "x": np.where(rng.random(300) < 0.1, np.nan, rng.normal(size=300)),
             "constant": np.zeros(300, dtype=np.int64),
             "c": rng.choice(["a", "b"], 300),
-        }
+            "t": np.array([f"text {at}" for at in range(300)]),
+        },
+        times=np.arange(300.0),
     )
     raw = json.dumps(profile.to_dict(), allow_nan=False)
     back = ReferenceProfile.from_dict(json.loads(raw))

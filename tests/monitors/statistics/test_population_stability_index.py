@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from monitors.statistics.population_stability_index import debiased_population_stability_index
 from monitors.statistics.population_stability_index import population_stability_index as psi
 
 
@@ -48,3 +49,38 @@ def test_columns_at_once_are_to_the_bit_as_one_by_one():
         pairs = zip(reference, current, strict=True)
         one_by_one = [float(psi(*pair)) for pair in pairs]
         np.testing.assert_array_equal(at_once, one_by_one)
+
+
+def test_without_a_change_the_debiased_index_is_zero_on_average():
+    rng = np.random.default_rng(0)
+    reference = rng.multinomial(2000, np.full(10, 0.1), size=2000)
+    current = rng.multinomial(500, np.full(10, 0.1), size=2000)
+    plain = psi(reference, current)
+    value, reach = debiased_population_stability_index(reference, current)
+    assert plain.mean() == pytest.approx(9 * (1 / 2000 + 1 / 500), rel=0.1)
+    assert value.mean() == pytest.approx(0.0, abs=1e-3)
+    assert (np.abs(value) <= reach).mean() >= 0.95
+
+
+def test_the_interval_of_a_changed_index_covers_the_truth():
+    rng = np.random.default_rng(1)
+    p, q = np.full(10, 0.1), np.linspace(0.05, 0.15, 10)
+    truth = float(((q - p) * np.log(q / p)).sum())
+    reference = rng.multinomial(2000, p, size=2000)
+    current = rng.multinomial(1000, q, size=2000)
+    value, reach = debiased_population_stability_index(reference, current)
+    assert value.mean() == pytest.approx(truth, rel=0.03)
+    assert 0.93 <= (np.abs(value - truth) <= reach).mean() <= 0.99
+
+
+def test_dependence_takes_rows_away_from_the_window():
+    counts = np.full((2, 10), 100)
+    value, reach = debiased_population_stability_index(counts, counts, np.array([1.0, 5.0]))
+    assert reach[1] > 2 * reach[0]
+    assert value[1] < value[0] < 0
+
+
+def test_without_rows_there_is_neither_index_nor_interval():
+    value, reach = debiased_population_stability_index(np.zeros(3, int), np.ones(3, int))
+    assert np.isnan(value)
+    assert np.isnan(reach)

@@ -90,3 +90,24 @@ def test_labelled_rows_are_in_the_current_window_in_the_latest_or_in_an_older_on
     assert again.in_latest(positions).tolist() == window.in_latest(positions).tolist()
     window.add(2, 0.0, lambda _: None, lambda: None)
     assert where() == ([], [6, 7])
+
+
+def test_a_window_that_has_lasted_long_enough_ends_before_the_next_batch():
+    window = TumblingWindow(100, seconds=60, least=10)
+    closed = []
+
+    def close():
+        closed.append((window.rows, window.span, window.ident))
+
+    for timestamp, rows in ((0.0, 6), (59.0, 3), (70.0, 4), (71.0, 5), (71.5, 100)):
+        window.add(rows, timestamp, lambda part: None, close)
+    # Nine rows are too few at 70 s; thirteen end with the next batch.
+    assert closed == [(13, (0.0, 70.0), "0@0.000"), (100, (71.0, 71.5), "1@71.000")]
+    assert window.rows == 5
+
+
+def test_a_batch_without_rows_ends_no_window():
+    window = TumblingWindow(100, seconds=60)
+    window.add(5, 0.0, lambda part: None, lambda: None)
+    window.add(0, 1e9, lambda part: None, lambda: None)
+    assert window.rows == 5

@@ -1,0 +1,1 @@
+"""Slices of rows on which a model is worst, found without being named, and why it got worse."""

@@ -1,0 +1,89 @@
+"""How wrong a model was, row by row, where the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serving.backtest.happenings import Labelled, Past, Predicted
+from serving.config import ModelConfig
+from serving.errors import Unsupported
+from serving.models.label_kind import label_kind
+from serving.models.profile.columns import input_columns
+
+Progress = Callable[[str, int, int], None]
+
+
+class LabelledLosses(NamedTuple):
+    """Rows whose truth is known, in the order of their times.
+
+    Attributes:
+        times: seconds since the epoch, float64 [n].
+        columns: of the inputs, by name, [n] each.
+        losses: 1 where a class was wrong, 0 where it was right; of numbers the absolute error,
+            float64 [n].
+    """
+
+    times: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    losses: np.ndarray
+
+    def some(self, which: np.ndarray) -> LabelledLosses:
+        """Return those rows, bool [n]."""
+        columns = {name: each[which] for name, each in self.columns.items()}
+        return LabelledLosses(self.times[which], columns, self.losses[which])
+
+
+def labelled_losses(
+    past: Past, config: ModelConfig, progress: Progress = lambda what, done, total: None
+) -> LabelledLosses:
+    """Return how wrong each row was.
+
+    Raises:
+        Unsupported: labels of the model are neither classes nor numbers, one a row.
+        InvalidInput: a label is of another kind.
+    """
+    kind = label_kind(config)
+    if kind is None or config.label_kind == "ranking":
+        raise Unsupported("only of a model that answers classes or numbers it is known how wrong")
+    output = config.outputs[0].name
+    events: list[Predicted] = []
+    truth: dict[tuple[str, int], Any] = {}
+    done = 0
+    for happened in past:
+        if isinstance(happened, Labelled):
+            for label in happened.labels:
+                truth[label.request_id, label.index] = kind.read(label.y_true)
+        else:
+            events.append(happened)
+            done += happened.event.rows
+            progress("rows", done, past.rows)
+    times: list[float] = []
+    losses: list[float] = []
+    parts: list[Mapping[str, np.ndarray]] = []
+    for each in events:
+        event = each.event
+        keys = zip(event.request_ids, event.row_index.tolist(), strict=True)
+        truths = [truth.get(key) for key in keys]
+        known = np.array([one is not None for one in truths], np.bool_)
+        if not known.any():
+            continue
+        predicted = kind.predicted(event.outputs[output])[known]
+        right = np.array([one for one in truths if one is not None])
+        losses += _losses(predicted, right, classes=config.label_kind == "classes").tolist()
+        times += [each.time] * int(known.sum())
+        columns = input_columns(event.inputs, config)
+        parts.append({name: values[known] for name, values in columns.items()})
+    columns = (
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    )
+    return LabelledLosses(np.array(times), columns, np.array(losses))
+
+
+def _losses(predicted: np.ndarray, right: np.ndarray, *, classes: bool) -> np.ndarray:
+    if classes:
+        return np.where(predicted == right, 0.0, 1.0)
+    errors = np.abs(predicted.astype(np.float64) - right.astype(np.float64))
+    return np.asarray(errors.reshape(len(errors), -1).mean(axis=1))

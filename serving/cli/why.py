@@ -1,0 +1,150 @@
+"""`vigil why`: where a model is wrong, and why it has become worse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from serving.cli.console import OUT, say, with_progress
+from serving.cli.moments import moment
+from serving.cli.past_rows import PastOptions, looks_back
+from serving.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from monitors.slices.causes import Explanation
+    from monitors.slices.slice_report import SliceReport
+    from serving.backtest.labelled_losses import LabelledLosses
+
+_CAUSES: Final = {
+    "covariate shift": "rows of a kind that the model was always bad at have become more frequent "
+    "(covariate shift)",
+    "concept shift": "rows like those of before have other truths now (concept shift)",
+    "unseen region": "rows come that have no like before (unseen region)",
+}
+_MOST_FEATURES: Final = 5
+_LEAST_WEIGHT: Final = 0.01
+_WORSE: Final = 1.1
+"""How many times the mean loss it takes to be named: of many rows chance explains less."""
+
+
+@looks_back
+def why(
+    options: PastOptions,
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    changed_at: Annotated[
+        str | None,
+        typer.Option(
+            help="When it became worse: 2026-01-31T12:00:00Z, or a date; none: the later half is "
+            "compared with the earlier one."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say why a model has become worse, and on which rows it is worst; needs labels."""
+    from monitors.slices.causes import explain_change
+    from monitors.slices.worst_slices import worst_slices
+    from serving.backtest.labelled_losses import labelled_losses
+    from serving.backtest.log_past import LogPast
+
+    entries, past = options.rows(model)
+    config = entries[-1].config
+    if isinstance(past, LogPast):
+        config = past.config(entries[-1].version)
+    found: list[LabelledLosses] = []
+    with_progress(
+        lambda report: found.append(labelled_losses(past, config, report)), shown=not as_json
+    )
+    [rows] = found
+    at = None if changed_at is None else moment(changed_at, "--changed-at").timestamp()
+    before, after = _sides(rows, at)
+    try:
+        change = explain_change(before.columns, before.losses, after.columns, after.losses)
+        slices = worst_slices(after.columns, after.losses)
+    except ValueError as error:
+        raise InvalidInput(f"these rows cannot be compared: {error}") from None
+    if as_json:
+        _print_json(before, after, change, slices)
+        return
+    of_classes = config.label_kind == "classes"
+    _print(before, after, change, "error rate" if of_classes else "mean absolute error")
+    _print_slices(slices)
+
+
+def _sides(rows: LabelledLosses, at: float | None) -> tuple[LabelledLosses, LabelledLosses]:
+    import numpy as np
+
+    if not len(rows.losses):
+        raise InvalidInput("no row has a label: nobody knows where the model was wrong")
+    middle = float(np.median(rows.times)) if at is None else at
+    late = rows.times >= middle
+    if late.all() or not late.any():
+        raise InvalidInput(
+            "--changed-at is not between the first and the last labelled row"
+            if at is not None
+            else "all labelled rows are of one time: there is nothing to compare"
+        )
+    return rows.some(~late), rows.some(late)
+
+
+def _print(before: LabelledLosses, after: LabelledLosses, change: Explanation, what: str) -> None:
+    from serving.incidents.sentences import moment as written
+
+    say(
+        f"{what}: {before.losses.mean():.4g} of {len(before.losses)} labelled rows before "
+        f"{written(float(after.times[0]))}, {after.losses.mean():.4g} of {len(after.losses)} since"
+    )
+    if change.cause is None:
+        say("why: the change is no larger than chance makes it")
+        return
+    part = change.parts[change.cause]
+    say(f"why: {_CAUSES[change.cause]}: {part.value:+.3g} of {change.change.value:+.3g}")
+    carried = [
+        f"{name} ({weight:.0%})"
+        for name, weight in change.features[:_MOST_FEATURES]
+        if weight > 0.01
+    ]
+    if carried:
+        say(f"carried by: {', '.join(carried)}")
+
+
+def _print_slices(slices: SliceReport) -> None:
+    confirmed = [
+        each for each in slices.slices if each.confirmed and each.value > _WORSE * each.overall
+    ]
+    if not confirmed:
+        say("worst rows: no part of them is clearly worse than all, beyond chance")
+    for each in confirmed:
+        where = " and ".join(each.conditions)
+        say(
+            f"worst where {where}: {each.value:.3g} ({each.low:.3g} to {each.high:.3g}, "
+            f"{each.n} held-out rows), {each.overall:.3g} overall"
+        )
+    if not slices.complete:
+        say("not every combination of conditions was looked at: there were too many")
+
+
+def _print_json(
+    before: LabelledLosses, after: LabelledLosses, change: Explanation, slices: SliceReport
+) -> None:
+    import json
+
+    told: dict[str, Any] = {
+        "before": {"rows": len(before.losses), "mean_loss": float(before.losses.mean())},
+        "after": {"rows": len(after.losses), "mean_loss": float(after.losses.mean())},
+        "change": change.change._asdict(),
+        "parts": {name: part._asdict() for name, part in change.parts.items()},
+        "unseen_share": change.unseen,
+        "cause": change.cause,
+        "features": dict(change.features),
+        "slices": [
+            {
+                "conditions": list(each.conditions), "rows": each.n, "value": each.value,
+                "interval": [each.low, each.high], "overall": each.overall,
+                "p_value": each.p_value, "confirmed": each.confirmed,
+            }
+            for each in slices.slices
+        ],
+        "complete": slices.complete,
+    }  # fmt: skip
+    OUT.print_json(json.dumps(told))
