@@ -419,7 +419,7 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
