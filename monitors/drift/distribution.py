@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
 from monitors.alarms.law import StreamLaw
+from monitors.alarms.law_windows import LawWindows, WindowSettings
 from monitors.drift.column_findings import ColumnFindings, Window
 from monitors.drift.features.vector import FeatureVector, Tally
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
-from monitors.windows.tumbling_window import TumblingWindow
-
-LEAST_ROWS: Final = 50
-"""Rows that a window needs which ends with its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftSettings:
+class DriftSettings(WindowSettings):
     """How windows are cut and judged.
 
     Attributes:
-        window: rows per window.
-        window_s: seconds after which a window ends with fewer rows, but at least `LEAST_ROWS`.
-        rate: expected false alarms per 90 days, over all columns, statistics and windows.
         min_psi: smallest PSI of a column that is worth an alarm; 0: the law alone decides.
     """
 
-    window: int = 1000
-    window_s: float = math.inf
-    rate: float = 12.0
     min_psi: float = 0.0
 
 
@@ -86,12 +76,10 @@ class DistributionDriftMonitor:
         self.needs = needs
         self._values = values
         self._features = FeatureVector(reference)
-        self._law = StreamLaw(len(self._features.streams), self._features.moments(), settings.rate)
-        least = min(LEAST_ROWS, settings.window)
-        self._window = TumblingWindow(settings.window, settings.window_s, least)
+        law = StreamLaw(len(self._features.streams), self._features.moments(), settings.rate)
+        self._windows = LawWindows(law, settings)
         self._tally = Tally(self._features.codes, paired=self._features.paired)
         self._judge = ColumnFindings(reference, self._features, settings.min_psi, monitor, total)
-        self._latest = -math.inf
         self._findings: list[Finding] = []
         self._judged_by = [settings.rate, settings.min_psi]
         self._fingerprint = _identity(reference, settings)
@@ -99,7 +87,7 @@ class DistributionDriftMonitor:
     @property
     def filled(self) -> tuple[int, int]:
         """Rows in the current window, and how many complete it."""
-        return self._window.rows, self._window.size
+        return self._windows.filled
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
         """Count rows; judge each window that they end."""
@@ -115,7 +103,7 @@ class DistributionDriftMonitor:
             closed.extend(self._close())
             self._tally.clear()
 
-        self._window.add(rows.n, rows.timestamp, count, close)
+        self._windows.current.add(rows.n, rows.timestamp, count, close)
         self._findings = closed or self._findings
         return closed
 
@@ -128,10 +116,8 @@ class DistributionDriftMonitor:
         return {
             "reference": self._fingerprint,
             "judged_by": self._judged_by,
-            "window": self._window.state(),
             "tally": self._tally.state(),
-            "latest": None if math.isinf(self._latest) else self._latest,
-            "law": self._law.state(),
+            **self._windows.state(),
             "findings": findings_to_state(self._findings),
         }
 
@@ -145,24 +131,18 @@ class DistributionDriftMonitor:
             raise ValueError("the drift state belongs to another reference, columns or window")
         found = findings_from_state(state["findings"])
         same = state["judged_by"] == self._judged_by
-        latest, window = state["latest"], state["window"]
         tally = Tally(self._features.codes, paired=self._features.paired)
         tally.restore(state["tally"])
-        self._law.restore(state["law"])
-        self._window.restore(window)
+        self._windows.restore(state)
         self._tally = tally
-        self._latest = -math.inf if latest is None else float(latest)
         self._findings = found if same else []
         return list(self._findings)
 
     def _close(self) -> Sequence[Finding]:
-        window = Window(self._window.span, self._window.ident, self._window.rows)
-        first, last = window.span
-        # Events may be out of order; the law is shown windows in the order in which they ended.
-        self._latest = last = max(last, self._latest)
-        cell = self._features.cell((min(first, last), last), window.rows, self._tally)
-        decisions = self._law.observe(cell, last)
-        return self._judge.found(window, self._tally, decisions)
+        tally, current = self._tally, self._windows.current
+        decisions = self._windows.decide(lambda span, rows: self._features.cell(span, rows, tally))
+        window = Window(current.span, current.ident, current.rows)
+        return self._judge.found(window, tally, decisions)
 
 
 def _identity(reference: ReferenceProfile, settings: DriftSettings) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -14,36 +14,21 @@ import numpy as np
 from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.law import StreamLaw
+from monitors.alarms.law_windows import LawWindows, WindowSettings
 from monitors.alarms.reference import ReferenceMoments
 from monitors.finding import Finding, Severity, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.quality.checks import CHECKS, Expected, NumberChecks, violations
 from monitors.rows import Rows
-from monitors.windows.tumbling_window import TumblingWindow
 
-LEAST_ROWS: Final = 50
-"""Rows that a window needs which ends with its time."""
 HARD: Final = 0.5
 """Share of rows from which on a check that rows used to pass is broken hard."""
 MOST_NAMED: Final = 50
 """Columns that are counted as missing or extra, and named."""
 
+UNCHECKED: Final = "no row of the window had a value to check"
+
 _PRIOR: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QualitySettings:
-    """How windows are cut and judged.
-
-    Attributes:
-        window: rows per window.
-        window_s: seconds after which a window ends with fewer rows, but at least `LEAST_ROWS`.
-        rate: expected false alarms per 90 days, over all columns, checks and windows.
-    """
-
-    window: int = 1000
-    window_s: float = math.inf
-    rate: float = 3.0
 
 
 class DataQualityMonitor:
@@ -69,7 +54,7 @@ class DataQualityMonitor:
 
     needs: ClassVar[Needs] = Needs(columns=True)
 
-    def __init__(self, expected: Mapping[str, Expected], settings: QualitySettings) -> None:
+    def __init__(self, expected: Mapping[str, Expected], settings: WindowSettings) -> None:
         if not expected:
             raise ValueError("data quality needs at least one column")
         self._expected = dict(expected)
@@ -82,11 +67,10 @@ class DataQualityMonitor:
         shape = len(NumberChecks.checks), len(self._numbers.names)
         self._of_numbers = np.array(made, np.int64).reshape(shape)
         self._reference = self._moments()
-        self._law = StreamLaw(len(streams), self._reference, settings.rate)
-        least = min(LEAST_ROWS, settings.window)
-        self._window = TumblingWindow(settings.window, settings.window_s, least)
+        law = StreamLaw(len(streams), self._reference, settings.rate)
+        self._windows = LawWindows(law, settings)
+        self._window = self._windows.current
         self._rate = settings.rate
-        self._latest = -math.inf
         self._findings: list[Finding] = []
         self._clear()
         raw = [{name: each.to_dict() for name, each in expected.items()}, settings.window,
@@ -102,7 +86,7 @@ class DataQualityMonitor:
     @property
     def filled(self) -> tuple[int, int]:
         """Rows in the current window, and how many complete it."""
-        return self._window.rows, self._window.size
+        return self._windows.filled
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
         """Check rows; judge each window that they end."""
@@ -157,13 +141,11 @@ class DataQualityMonitor:
         return {
             "expected": self._fingerprint,
             "rate": self._rate,
-            "window": self._window.state(),
             "defined": self._defined.tolist(),
             "violated": self._violated.tolist(),
             "absent": dict(self._absent),
             "extra": dict(self._extra),
-            "latest": None if math.isinf(self._latest) else self._latest,
-            "law": self._law.state(),
+            **self._windows.state(),
             "findings": findings_to_state(self._findings),
         }
 
@@ -178,13 +160,10 @@ class DataQualityMonitor:
         found = findings_from_state(state["findings"]) if state["rate"] == self._rate else []
         defined = np.array(state["defined"], np.int64)
         violated = np.array(state["violated"], np.int64)
-        absent, extra, latest = dict(state["absent"]), dict(state["extra"]), state["latest"]
-        window = state["window"]
-        self._law.restore(state["law"])
-        self._window.restore(window)
+        absent, extra = dict(state["absent"]), dict(state["extra"])
+        self._windows.restore(state)
         self._defined, self._violated = defined, violated
         self._absent, self._extra = absent, extra
-        self._latest = -math.inf if latest is None else float(latest)
         self._findings = found
         return list(found)
 
@@ -196,15 +175,14 @@ class DataQualityMonitor:
         mean = (violated + _PRIOR) / (n + 2 * _PRIOR)
         return ReferenceMoments(mean=mean, variance=mean * (1 - mean), n=n)
 
-    def _close(self) -> Sequence[Finding]:
-        first, last = self._window.span
-        self._latest = last = max(last, self._latest)
-        sums = self._violated.astype(np.float64)
-        cell = Cell(
-            first=min(first, last), last=last, n=self._window.rows,
-            counts=self._defined.astype(np.float64), sums=sums, squares=sums,
+    def _cell(self, span: tuple[float, float], rows: int) -> Cell:
+        sums, counts = self._violated.astype(np.float64), self._defined.astype(np.float64)
+        return Cell(
+            first=span[0], last=span[1], n=rows, counts=counts, sums=sums, squares=sums
         )  # fmt: skip
-        decisions = self._law.observe(cell, last)
+
+    def _close(self) -> Sequence[Finding]:
+        decisions = self._windows.decide(self._cell)
         tested = [self._tested(check, decisions) for check in CHECKS]
         columns = [
             self._counted("missing_columns", self._absent, "page"),
@@ -223,6 +201,8 @@ class DataQualityMonitor:
         hard = any(
             decisions.value[at] >= HARD > 2 * self._reference.mean[at] for at in failed.values()
         )
+        if not failed and not any(self._defined[at] for at in streams.values()):
+            return self._unchecked(check)
         since = [float(decisions.since[at]) for at in failed.values()]
         p = min(float(decisions.p[at]) for at in streams.values()) * decisions.streams
         return self._finding(
@@ -240,6 +220,11 @@ class DataQualityMonitor:
             "expected": round(float(decisions.value[at] - decisions.effect[at]), 6),
             "data_type": self._expected[name].quality.data_type,
         }
+
+    def _unchecked(self, check: str) -> Finding:
+        """Return that nobody knows: no row of the window had a value that could be checked."""
+        found = self._finding(check, [], "ticket", p_value=None, since=None)
+        return replace(found, value=math.nan, breached=None, reason=UNCHECKED)
 
     def _counted(self, check: str, rows: Mapping[str, int], severity: Severity) -> Finding:
         n = self._window.rows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from monitors.alarms.law_windows import WindowSettings
 from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.quality.checks import Expected
-from monitors.quality.data_quality import DataQualityMonitor, QualitySettings
+from monitors.quality.data_quality import DataQualityMonitor
 from monitors.quality.non_finite import NonFiniteMonitor
 from monitors.reference.categorical_column import CategoricalColumn
 from monitors.reference.profile import ReferenceProfile
@@ -70,7 +71,7 @@ def expected(reference: ReferenceProfile, config: ModelConfig) -> dict[str, Expe
 def _against(entry: ModelEntry, reference: ReferenceProfile) -> DataQualityMonitor:
     config = entry.config.monitors.quality
     assert config is not None
-    settings = QualitySettings(
+    settings = WindowSettings(
         window=config.window, window_s=config.window_s, rate=rate(entry.config, DATA_QUALITY)
     )
     return DataQualityMonitor(expected(reference, entry.config), settings)

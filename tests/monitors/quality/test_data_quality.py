@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
+from monitors.alarms.law_windows import WindowSettings
 from monitors.quality.checks import Expected
-from monitors.quality.data_quality import DataQualityMonitor, QualitySettings
+from monitors.quality.data_quality import DataQualityMonitor
 from monitors.reference.categorical_column import CategoricalColumn
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
@@ -37,7 +38,7 @@ def expected():
 
 @pytest.fixture
 def monitor(expected):
-    return DataQualityMonitor(expected, QualitySettings(window=500))
+    return DataQualityMonitor(expected, WindowSettings(window=500))
 
 
 def judged(monitor, values, timestamp=0.0):
@@ -131,8 +132,22 @@ def test_text_where_numbers_were_is_another_type(monitor):
     assert (found.breached, names(found)) == (True, ["x"])
 
 
+def test_where_no_row_has_a_value_nobody_knows(expected):
+    numbers = {name: each for name, each in expected.items() if name in ("x", "y")}
+    monitor = DataQualityMonitor(numbers, WindowSettings(window=500))
+    nothing = {"x": np.full(500, np.nan), "y": np.full(500, np.nan)}
+    found = judged(monitor, nothing)
+    assert found["completeness"].breached
+    for check in ("data_type", "range"):
+        assert found[check].breached is None
+        assert "no row" in found[check].reason
+    again = DataQualityMonitor(numbers, WindowSettings(window=500))
+    saved = json.loads(json.dumps(monitor.state(), allow_nan=False))
+    assert {each.metric: each.breached for each in again.restore(saved)}["range"] is None
+
+
 def test_windows_end_with_their_time_too(expected):
-    monitor = DataQualityMonitor(expected, QualitySettings(window_s=600))
+    monitor = DataQualityMonitor(expected, WindowSettings(window_s=600))
     rng = np.random.default_rng(4)
     assert judged(monitor, columns(rng, 60), 0.0) == {}
     found = judged(monitor, columns(rng, 60), 700.0)
@@ -143,12 +158,12 @@ def test_a_state_belongs_to_one_reference_and_window(monitor, expected):
     judged(monitor, columns(np.random.default_rng(5), 700))
     state = json.loads(json.dumps(monitor.state(), allow_nan=False))
     with pytest.raises(ValueError, match="another reference, columns or window"):
-        DataQualityMonitor(expected, QualitySettings(window=100)).restore(state)
-    other = DataQualityMonitor(expected, QualitySettings(window=500, rate=50))
+        DataQualityMonitor(expected, WindowSettings(window=100)).restore(state)
+    other = DataQualityMonitor(expected, WindowSettings(window=500, rate=50))
     assert other.restore(state) == []
     assert other.filled == (200, 500)
 
 
 def test_nothing_to_check_is_refused():
     with pytest.raises(ValueError, match="at least one column"):
-        DataQualityMonitor({}, QualitySettings())
+        DataQualityMonitor({}, WindowSettings())
