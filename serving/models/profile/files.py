@@ -6,9 +6,9 @@ The roles read them without torch, so fitting lives elsewhere.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError
 from serving.models.repository.folder import ModelEntry
+
+T = TypeVar("T")
 
 DRIFT: Final = "drift.json"
 PERFORMANCE: Final = "performance.json"
@@ -56,13 +58,9 @@ def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = entry.profile / DRIFT
-    if not path.is_file():
-        return None
-    try:
-        return ReferenceProfile.from_dict(msgspec.json.decode(path.read_bytes()))
-    except Exception as error:  # noqa: BLE001 - it may hold anything
-        raise damaged(path, error) from None
+    return _read(
+        entry.profile / DRIFT, lambda raw: ReferenceProfile.from_dict(msgspec.json.decode(raw))
+    )
 
 
 def write_performance(learnt: Mapping[str, Learnt]) -> bytes:
@@ -77,17 +75,15 @@ def read_performance(entry: ModelEntry) -> dict[str, Learnt] | None:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = entry.profile / PERFORMANCE
-    if not path.is_file():
-        return None
-    try:
-        raw = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, dict[str, float]]])
+
+    def learnt(raw: bytes) -> dict[str, Learnt]:
+        found = msgspec.json.decode(raw, type=dict[str, dict[str, dict[str, float]]])
         return {
             name: Learnt(each["value"], each["threshold"], int(each["rows"]))
-            for name, each in raw["metrics"].items()
+            for name, each in found["metrics"].items()
         }
-    except Exception as error:  # noqa: BLE001 - it may hold anything
-        raise damaged(path, error) from None
+
+    return _read(entry.profile / PERFORMANCE, learnt)
 
 
 def learned_path(entry: ModelEntry, guard: str) -> Path:
@@ -101,15 +97,13 @@ def read_learned(entry: ModelEntry, guard: str) -> dict[str, np.ndarray] | None:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = learned_path(entry, guard)
-    if not path.is_file():
-        return None
-    try:
+
+    def arrays(raw: bytes) -> dict[str, np.ndarray]:
         # From memory: numpy leaves the file open when it turns out to be no archive.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # noqa: BLE001 - archives and headers fail in many ways
-        raise damaged(path, error) from None
+        with np.load(io.BytesIO(raw), allow_pickle=False) as found:
+            return dict(found)
+
+    return _read(learned_path(entry, guard), arrays)
 
 
 def read_baseline(entry: ModelEntry) -> Baseline | None:
@@ -118,13 +112,20 @@ def read_baseline(entry: ModelEntry) -> Baseline | None:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = entry.profile / BASELINE
+
+    def baseline(raw: bytes) -> Baseline:
+        found = msgspec.json.decode(raw, type=Baseline)
+        found.arrays()  # here, so that whatever is no array is named before anybody asks
+        return found
+
+    return _read(entry.profile / BASELINE, baseline)
+
+
+def _read(path: Path, make: Callable[[bytes], T]) -> T | None:
     if not path.is_file():
         return None
     try:
-        baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
-        baseline.arrays()  # here, so that whatever is no array is named before anybody asks
-        return baseline
+        return make(path.read_bytes())
     except Exception as error:  # noqa: BLE001 - it may hold anything
         raise damaged(path, error) from None
 
