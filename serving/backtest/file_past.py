@@ -165,9 +165,8 @@ def _truth(path: Path, data: Dataset, label: str, config: ModelConfig) -> list[A
         if label != LABEL:
             raise ConfigError(f"{path}: has no column '{label}'")
         return [None] * data.rows
-    nothing = {"None", "nan", ""}.difference(config.outputs[0].classes or [])
-    plain = data.y_true.tolist()
-    truth = [None if each in nothing or each != each else each for each in plain]
+    plain = zip(data.y_true.tolist(), data.labelled.tolist(), strict=True)
+    truth = [each if known else None for each, known in plain]
     if (kind := label_kind(config)) is not None:
         for value in {repr(each): each for each in truth if each is not None}.values():
             try:

@@ -101,6 +101,14 @@ def test_a_row_without_a_label_has_none(entry, file, columns):
     assert len(labels) == ROWS // 2
 
 
+def test_a_row_of_no_group_is_of_none(entry, file, columns):
+    sex = columns["sex"].astype(object)
+    sex[::2] = None
+    past = FilePast(entry, file(columns | {"sex": sex}), FileTimes("at"), "truth")
+    told = [each.event.sensitive_features["sex"] for each in past if isinstance(each, Predicted)]
+    assert np.concatenate(told).tolist().count(None) == ROWS // 2
+
+
 def test_without_times_rows_come_one_after_the_other_up_to_now(entry, file, columns):
     del columns["at"]
     past = FilePast(entry, file(columns), FileTimes(rows_per_day=ROWS), "truth", end=1e9)

@@ -45,8 +45,9 @@ class Dataset:
     Attributes:
         inputs: arrays [n, ...] by input name, with the dtypes of their OIP datatypes. Sensitive
             inputs are among them when the file has their columns.
-        y_true: class names (object array of str) or values [n]; None without a label column.
-        sensitive: object arrays of str [n] by attribute; those that the file has.
+        y_true: class names (object array of str) or values [n]; None without a label column. A row
+            without a label has None or NaN.
+        sensitive: object arrays of str or None [n] by attribute; those that the file has.
         time: seconds since the epoch, float64 [n]; None without a time column.
     """
 
@@ -59,6 +60,15 @@ class Dataset:
     def rows(self) -> int:
         """Number of rows n."""
         return len(next(iter(self.inputs.values())))
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which rows have a label, bool [n]."""
+        if self.y_true is None:
+            return np.zeros(self.rows, np.bool_)
+        # NaN is the one label that differs from itself.
+        known = [each is not None and each == each for each in self.y_true.tolist()]
+        return np.array(known, np.bool_)
 
     def take(self, rows: np.ndarray) -> Dataset:
         """Return the rows with the given indices [m], in that order."""
@@ -217,4 +227,5 @@ def _objects(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _text(table: pa.Table, name: str) -> np.ndarray:
-    return np.array([str(value) for value in table[name].to_pylist()], dtype=object)
+    values = table[name].to_pylist()
+    return np.array([None if each is None else str(each) for each in values], dtype=object)

@@ -51,13 +51,13 @@ def not_learnt_of_rows(dataset: Dataset, config: ModelConfig) -> Iterator[str]:
     """Yield what rows cannot say about labels and groups; no group is named."""
     if dataset.y_true is None and config.label_kind is not None:
         yield "labels: the rows have none; name their column with --label"
-    elif dataset.y_true is not None and len(set(dataset.y_true.tolist())) == 1:
+    elif dataset.y_true is not None and len(set(dataset.y_true[dataset.labelled].tolist())) == 1:
         yield "labels: all rows have the same one"
     for name in config.fairness.sensitive if config.fairness else []:
         if name not in dataset.sensitive:
             yield f"fairness: the rows have no column '{name}'"
     for name, values in dataset.sensitive.items():
-        groups = Counter(values.tolist())
+        groups = Counter(each for each in values.tolist() if each is not None)
         few = sum(rows < GROUP_ROWS for rows in groups.values())
         if len(groups) < 2:
             yield f"fairness: all rows have the same '{name}'"

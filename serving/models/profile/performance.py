@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -37,7 +36,7 @@ def performance_of(
     if entry.config.descriptor.elsewhere:
         told("thresholds of performance: the model is on another server")
         return {}
-    known = np.flatnonzero([not _missing(each) for each in held.y_true.tolist()])
+    known = np.flatnonzero(held.labelled)
     if len(known) < FEWEST:
         told(f"thresholds of performance: {FEWEST} held-out rows need a label, {len(known)} have")
         return {}
@@ -57,7 +56,3 @@ def performance_of(
         return {}
     counts, metrics = measured(entry.config)
     return learnt_thresholds(counts, metrics, Outcomes(predicted, labels, scores))
-
-
-def _missing(label: Any) -> bool:
-    return label is None or (isinstance(label, float) and math.isnan(label))

@@ -158,7 +158,7 @@ def test_other_columns_are_what_they_are_said_to_be(tmp_path):
     np.testing.assert_array_equal(read.inputs["t"], np.array([[1, 2], [3, np.nan]], np.float32))
     assert read.time.tolist() == [86400.0, 0.0]
     assert read.y_true.tolist() == ["yes", "no"]
-    assert read.sensitive["sex"].tolist() == ["007", "None"]
+    assert read.sensitive["sex"].tolist() == ["007", None]
     assert read.take(np.array([1])).time.tolist() == [0.0]
 
 
