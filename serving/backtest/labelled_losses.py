@@ -12,6 +12,7 @@ from serving.config import ModelConfig
 from serving.errors import Unsupported
 from serving.models.label_kind import label_kind
 from serving.models.profile.columns import input_columns
+from serving.protocol.datatypes import bf16_to_fp32
 
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +49,7 @@ def labelled_losses(
     kind = label_kind(config)
     if kind is None or config.label_kind == "ranking":
         raise Unsupported("only of a model that answers classes or numbers it is known how wrong")
-    output = config.outputs[0].name
+    output = config.outputs[0]
     events: list[Predicted] = []
     truth: dict[tuple[str, int], Any] = {}
     done = 0
@@ -70,7 +71,10 @@ def labelled_losses(
         known = np.array([one is not None for one in truths], np.bool_)
         if not known.any():
             continue
-        predicted = kind.predicted(event.outputs[output])[known]
+        answers = event.outputs[output.name]
+        if output.datatype == "BF16":  # which travels as its bits
+            answers = bf16_to_fp32(answers)
+        predicted = kind.predicted(answers)[known]
         right = np.array([one for one in truths if one is not None])
         losses += _losses(predicted, right, classes=config.label_kind == "classes").tolist()
         times += [each.time] * int(known.sum())

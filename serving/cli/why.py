@@ -45,12 +45,9 @@ def why(
     from monitors.slices.causes import explain_change
     from monitors.slices.worst_slices import worst_slices
     from serving.backtest.labelled_losses import labelled_losses
-    from serving.backtest.log_past import LogPast
 
     entries, past = options.rows(model)
     config = entries[-1].config
-    if isinstance(past, LogPast):
-        config = past.config(entries[-1].version)
     found: list[LabelledLosses] = []
     with_progress(
         lambda report: found.append(labelled_losses(past, config, report)), shown=not as_json

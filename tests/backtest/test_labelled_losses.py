@@ -54,6 +54,17 @@ def test_of_numbers_it_is_the_absolute_error():
     assert labelled_losses(past, config).losses.tolist() == [2.0, 0.5]
 
 
+def test_numbers_of_two_bytes_are_numbers():
+    config = ModelConfig.model_validate({
+        "format": "torch_export",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+        "outputs": [{"name": "y", "datatype": "BF16", "shape": [-1, 1]}],
+    })  # fmt: skip
+    bits = {"y": np.array([[0x3F80], [0x4020]], np.uint16)}  # 1 and 2.5
+    past = Past([predicted(1.0, ["a", "b"], [[1, 2], [3, 4]], bits), labels(2.0, a=3.0, b=2.0)])
+    assert labelled_losses(past, config).losses.tolist() == [2.0, 0.5]
+
+
 def test_without_labels_there_is_nothing(config):
     p = {"p": np.array([[0.9, 0.1]], np.float32)}
     found = labelled_losses(Past([predicted(1.0, ["a"], [[1, 2]], p)]), config)
