@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -167,13 +167,7 @@ def _odds(
     fold = np.random.default_rng(seed).permutation(len(side)) % _FOLDS
     found = np.empty(len(side))
     for at in range(_FOLDS):
-        model = HistGradientBoostingClassifier(
-            max_iter=60,
-            max_bins=64,
-            max_leaf_nodes=8,
-            categorical_features=categorical if categorical.any() else None,
-            random_state=seed,
-        )
+        model = HistGradientBoostingClassifier(max_iter=60, **_trees(categorical, seed))
         with threadpool_limits(1):
             model.fit(design[fold != at], side[fold != at])
             found[fold == at] = model.decision_function(design[fold == at])
@@ -191,18 +185,22 @@ def _expected(
     fold = np.random.default_rng(seed).permutation(len(p.losses)) % _FOLDS
     own, others = np.empty(len(p.losses)), np.zeros(len(rows))
     for at in range(_FOLDS):
-        model = HistGradientBoostingRegressor(
-            max_iter=50,
-            max_bins=64,
-            max_leaf_nodes=8,
-            categorical_features=categorical if categorical.any() else None,
-            random_state=seed,
-        )
+        model = HistGradientBoostingRegressor(max_iter=50, **_trees(categorical, seed))
         with threadpool_limits(1):
             model.fit(p.x[fold != at], p.losses[fold != at])
             own[fold == at] = model.predict(p.x[fold == at])
             others += model.predict(rows) / _FOLDS
     return own, others
+
+
+def _trees(categorical: np.ndarray, seed: int) -> dict[str, Any]:
+    """Return what both models have in common: small trees, which few rows can fill."""
+    return {
+        "max_bins": 64,
+        "max_leaf_nodes": 8,
+        "categorical_features": categorical if categorical.any() else None,
+        "random_state": seed,
+    }
 
 
 def _check(name: str, losses: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:

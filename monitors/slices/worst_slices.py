@@ -25,7 +25,7 @@ from monitors.slices.search import search
 from monitors.slices.slice_report import Slice, SliceReport
 from monitors.statistics.holm import holm
 
-_FEWEST: Final = 4 * SUPPORT
+FEWEST: Final = 4 * SUPPORT
 """Rows without which there is nothing to search."""
 _MOST_CELLS: Final = 20_000_000
 """Values of columns that are searched; of more rows a sample is."""
@@ -109,8 +109,8 @@ def most_disparate_slices(
         raise ValueError("outcomes must be 0 or 1")
     if members.shape != outcomes.shape or members.dtype.kind != "b":
         raise ValueError(f"members must be booleans [{len(outcomes)}], one a row")
-    if min(members.sum(), (~members).sum()) < _FEWEST:
-        raise ValueError(f"members must be at least {_FEWEST} rows, and so must the others")
+    if min(members.sum(), (~members).sum()) < FEWEST:
+        raise ValueError(f"members must be at least {FEWEST} rows, and so must the others")
     hits = outcomes.astype(np.float64)
 
     def objective(some: np.ndarray) -> Objective:
@@ -222,7 +222,7 @@ def _confirmed(
 def _halves(n: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to search and those held out, rising; a sample of many rows."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(n)[: max(2 * (_MOST_CELLS // max(columns, 1)), _FEWEST)]
+    order = rng.permutation(n)[: max(2 * (_MOST_CELLS // max(columns, 1)), FEWEST)]
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
@@ -235,9 +235,9 @@ def _share(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _check_values(name: str, values: np.ndarray) -> None:
-    if values.ndim != 1 or len(values) < _FEWEST:
+    if values.ndim != 1 or len(values) < FEWEST:
         raise ValueError(
-            f"{name} have shape {list(values.shape)}; slices need [n] of at least {_FEWEST} rows"
+            f"{name} have shape {list(values.shape)}; slices need [n] of at least {FEWEST} rows"
         )
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite numbers, without NaN")
