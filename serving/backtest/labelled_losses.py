@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,16 +25,21 @@ class LabelledLosses(NamedTuple):
         columns: of the inputs, by name, [n] each.
         losses: 1 where a class was wrong, 0 where it was right; of numbers the absolute error,
             float64 [n].
+        groups: sensitive values as text by attribute, None where there is none, objects [n] each.
     """
 
     times: np.ndarray
     columns: Mapping[str, np.ndarray]
     losses: np.ndarray
+    groups: Mapping[str, np.ndarray]
 
     def some(self, which: np.ndarray) -> LabelledLosses:
         """Return those rows, bool [n]."""
-        columns = {name: each[which] for name, each in self.columns.items()}
-        return LabelledLosses(self.times[which], columns, self.losses[which])
+        columns, groups = (
+            {name: each[which] for name, each in named.items()}
+            for named in (self.columns, self.groups)
+        )
+        return LabelledLosses(self.times[which], columns, self.losses[which], groups)
 
 
 def labelled_losses(
@@ -64,6 +69,7 @@ def labelled_losses(
     times: list[float] = []
     losses: list[float] = []
     parts: list[Mapping[str, np.ndarray]] = []
+    groups: list[Mapping[str, np.ndarray]] = []
     for each in events:
         event = each.event
         keys = zip(event.request_ids, event.row_index.tolist(), strict=True)
@@ -80,10 +86,14 @@ def labelled_losses(
         times += [each.time] * int(known.sum())
         columns = input_columns(event.inputs, config)
         parts.append({name: values[known] for name, values in columns.items()})
-    columns = (
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    )
-    return LabelledLosses(np.array(times), columns, np.array(losses))
+        given = event.sensitive_features
+        groups.append({name: values[known] for name, values in given.items()})
+    return LabelledLosses(np.array(times), _joined(parts), np.array(losses), _joined(groups))
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    names = parts[0] if parts else ()
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _losses(predicted: np.ndarray, right: np.ndarray, *, classes: bool) -> np.ndarray:

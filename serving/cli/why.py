@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -23,6 +25,8 @@ _CAUSES: Final = {
     "unseen region": "rows come that have no like before (unseen region)",
 }
 _MOST_FEATURES: Final = 5
+MOST_GROUPS: Final = 4
+"""Groups of an attribute, beside its largest, that are compared with all others."""
 _LEAST_WEIGHT: Final = 0.01
 _WORSE: Final = 1.1
 """How many times the mean loss it takes to be named: of many rows chance explains less."""
@@ -58,14 +62,38 @@ def why(
     try:
         change = explain_change(before.columns, before.losses, after.columns, after.losses)
         slices = worst_slices(after.columns, after.losses)
+        gaps = _gaps(after) if config.label_kind == "classes" else {}
     except ValueError as error:
         raise InvalidInput(f"these rows cannot be compared: {error}") from None
     if as_json:
-        _print_json(before, after, change, slices)
+        _print_json(before, after, change, slices, gaps)
         return
     of_classes = config.label_kind == "classes"
     _print(before, after, change, "error rate" if of_classes else "mean absolute error")
     _print_slices(slices)
+    for (attribute, value), report in gaps.items():
+        _print_gap(attribute, value, report)
+
+
+def _gaps(rows: LabelledLosses) -> dict[tuple[str, str], SliceReport]:
+    """Return where a group is wronged most, by attribute and group.
+
+    The largest group is what the others are compared with, so two groups are looked at once.
+    """
+    import numpy as np
+
+    from monitors.slices.worst_slices import FEWEST, most_disparate_slices
+
+    found = {}
+    for attribute, values in rows.groups.items():
+        counts = Counter(each for each in values.tolist() if each is not None)
+        for value, count in counts.most_common(MOST_GROUPS + 1)[1:]:
+            if count < FEWEST or sum(counts.values()) - count < FEWEST:
+                continue
+            some = rows.some(np.array([each is not None for each in values.tolist()]))
+            members = np.array([each == value for each in some.groups[attribute].tolist()])
+            found[attribute, value] = most_disparate_slices(some.columns, some.losses, members)
+    return found
 
 
 def _sides(rows: LabelledLosses, at: float | None) -> tuple[LabelledLosses, LabelledLosses]:
@@ -121,8 +149,24 @@ def _print_slices(slices: SliceReport) -> None:
         say("not every combination of conditions was looked at: there were too many")
 
 
+def _print_gap(attribute: str, value: str, gaps: SliceReport) -> None:
+    """Print where the error rate of a group differs most from that of the others."""
+    for each in gaps.slices:
+        if each.confirmed:
+            say(
+                f"error rate of {attribute} = {value} less that of the others, where "
+                f"{' and '.join(each.conditions)}: {each.value:+.3g} ({each.low:+.3g} to "
+                f"{each.high:+.3g}, {each.n} held-out rows), {each.overall:+.3g} overall"
+            )
+            return
+
+
 def _print_json(
-    before: LabelledLosses, after: LabelledLosses, change: Explanation, slices: SliceReport
+    before: LabelledLosses,
+    after: LabelledLosses,
+    change: Explanation,
+    slices: SliceReport,
+    gaps: Mapping[tuple[str, str], SliceReport],
 ) -> None:
     import json
 
@@ -134,14 +178,22 @@ def _print_json(
         "unseen_share": change.unseen,
         "cause": change.cause,
         "features": dict(change.features),
-        "slices": [
-            {
-                "conditions": list(each.conditions), "rows": each.n, "value": each.value,
-                "interval": [each.low, each.high], "overall": each.overall,
-                "p_value": each.p_value, "confirmed": each.confirmed,
-            }
-            for each in slices.slices
+        "slices": _as_values(slices),
+        "gaps": [
+            {"attribute": attribute, "group": value, "slices": _as_values(report)}
+            for (attribute, value), report in gaps.items()
         ],
         "complete": slices.complete,
-    }  # fmt: skip
+    }
     OUT.print_json(json.dumps(told))
+
+
+def _as_values(report: SliceReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "conditions": list(each.conditions), "rows": each.n, "value": each.value,
+            "interval": [each.low, each.high], "overall": each.overall, "p_value": each.p_value,
+            "confirmed": each.confirmed,
+        }
+        for each in report.slices
+    ]  # fmt: skip

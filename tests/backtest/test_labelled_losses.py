@@ -19,7 +19,8 @@ class Past(list):
 
 def predicted(time, idents, x, outputs):
     index = np.zeros(len(idents), np.int64)
-    event = PredictionEvent(time, idents, index, {"x": np.array(x, np.float32)}, outputs, {})
+    sex = {"sex": np.array([ident.upper() for ident in idents], object)}
+    event = PredictionEvent(time, idents, index, {"x": np.array(x, np.float32)}, outputs, sex)
     return Predicted(time, "1", event)
 
 
@@ -39,8 +40,10 @@ def test_of_classes_a_row_is_right_or_wrong(config):
     assert found.times.tolist() == [1.0, 2.0, 2.0]
     assert found.losses.tolist() == [1.0, 0.0, 0.0]
     assert found.columns["income"].tolist() == [3.0, 5.0, 7.0]
+    assert found.groups["sex"].tolist() == ["B", "C", "D"]
     later = found.some(found.times > 1.0)
     assert later.columns["debt"].tolist() == [6.0, 8.0]
+    assert later.groups["sex"].tolist() == ["C", "D"]
 
 
 def test_of_numbers_it_is_the_absolute_error():

@@ -10,9 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from serving.cli.command import main
+from serving.models.profile.dataset import Dataset
 
 CHECKOUT = Path(__file__).parents[2]
 Vigil = Callable[..., subprocess.CompletedProcess[str]]
@@ -104,3 +108,26 @@ def instance(http_servers: ModuleType) -> Iterator[Callable[..., Instance]]:
             return made
 
         yield start
+
+
+NUMBERS = ("income", "loan_amount", "term_months", "credit_history_years", "debt_ratio")
+
+
+@pytest.fixture(scope="session")
+def write_loans() -> Callable[[Path, Dataset, np.ndarray], Path]:
+    """Writes applicants to the demo's model `loans` as a Parquet file with a column `when`."""
+
+    def write(folder: Path, rows: Dataset, when: np.ndarray) -> Path:
+        numbers, words = rows.inputs["numeric"], rows.inputs["categorical"]
+        columns = {name: numbers[:, at] for at, name in enumerate(NUMBERS)} | {
+            "purpose": [each.decode() for each in words[:, 0]],
+            "home_ownership": [each.decode() for each in words[:, 1]],
+            "sex": rows.sensitive["sex"],
+            "y_true": rows.y_true,
+            "when": when,
+        }
+        path = folder / "loans.parquet"
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write

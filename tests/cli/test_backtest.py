@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +14,6 @@ from serving.cli.console import OUT
 from serving.demo.loans import sample_applicants
 from serving.errors import InvalidInput
 
-NUMBERS = ("income", "loan_amount", "term_months", "credit_history_years", "debt_ratio")
 T0 = 1_767_225_600
 
 
@@ -26,24 +23,13 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def loans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loans(tmp_path_factory: pytest.TempPathFactory, write_loans) -> Path:
     """Five days of applicants; from the third day on incomes are four times as high."""
     rows = sample_applicants(5000, 3)
-    numbers = rows.inputs["numeric"].astype(float)
-    numbers[2000:, 0] *= 4
-    words = rows.inputs["categorical"]
-    columns = {name: numbers[:, at] for at, name in enumerate(NUMBERS)}
-    columns |= {
-        "purpose": [each.decode() for each in words[:, 0]],
-        "home_ownership": [each.decode() for each in words[:, 1]],
-        "sex": rows.sensitive["sex"],
-        "y_true": rows.y_true,
-        # An hour's rows come at once.
-        "when": np.arange(5000) // 40 * 3456.0 + T0,
-    }
-    path = tmp_path_factory.mktemp("data") / "loans.parquet"
-    pq.write_table(pa.table(columns), path)
-    return path
+    rows.inputs["numeric"][2000:, 0] *= 4
+    # An hour's rows come at once.
+    when = np.arange(5000) // 40 * 3456.0 + T0
+    return write_loans(tmp_path_factory.mktemp("data"), rows, when)
 
 
 def run(demo_root: Path, *arguments: str) -> str:

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +14,6 @@ from serving.cli.console import OUT
 from serving.demo.loans import sample_applicants
 from serving.errors import VigilError
 
-NUMBERS = ("income", "loan_amount", "term_months", "credit_history_years", "debt_ratio")
 T0 = 1_767_225_600
 
 
@@ -26,23 +23,19 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def loans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six days of applicants; from the fourth day on those with a car loan get other truths."""
+def loans(tmp_path_factory: pytest.TempPathFactory, write_loans) -> Path:
+    """Six days of applicants. From the fourth day on those with a car loan get other truths; so do
+    women who own their home, on all days."""
     rows = sample_applicants(6000, 3)
-    numbers, words = rows.inputs["numeric"].astype(float), rows.inputs["categorical"]
-    truth = rows.y_true.copy()
-    turned = (words[:, 0] == b"car") & (np.arange(6000) >= 3000)
+    car, own = (
+        rows.inputs["categorical"][:, 0] == b"car",
+        rows.inputs["categorical"][:, 1] == b"own",
+    )
+    turned = (car & (np.arange(6000) >= 3000)) ^ (own & (rows.sensitive["sex"] == "F"))
+    truth = rows.y_true
     truth[turned] = np.where(truth[turned] == "approved", "rejected", "approved")
-    columns = {name: numbers[:, at] for at, name in enumerate(NUMBERS)}
-    columns |= {
-        "purpose": [each.decode() for each in words[:, 0]],
-        "home_ownership": [each.decode() for each in words[:, 1]],
-        "y_true": truth,
-        "when": np.arange(6000) * 86.4 + T0,
-    }
-    path = tmp_path_factory.mktemp("data") / "loans.parquet"
-    pq.write_table(pa.table(columns), path)
-    return path
+    when = np.arange(6000) * 86.4 + T0
+    return write_loans(tmp_path_factory.mktemp("data"), rows, when)
 
 
 def run(demo_root: Path, *arguments: str) -> str:
@@ -59,7 +52,12 @@ def test_other_truths_are_a_concept_shift_where_they_are(demo_root, loans):
     worst = told["slices"][0]
     assert worst["confirmed"]
     assert "purpose = car" in worst["conditions"]
+    (gap,) = told["gaps"]
+    assert gap["attribute"] == "sex"
+    assert gap["slices"][0]["confirmed"]
+    assert "home_ownership = own" in gap["slices"][0]["conditions"]
     said = run(demo_root, "--data", str(loans), "--changed-at", "2026-01-04")
+    assert "error rate of sex" in said
     assert "concept shift" in said
     assert "purpose = car" in said
 
