@@ -16,6 +16,8 @@ FUZZ_COMPILED ?= 15
 # `make experiments SIZE=--full` simulates for hours.
 SIZE   ?=
 COMPILED := build/compiled
+# Newer than what the wheel in dist was built from.
+WHEEL    := dist/.built
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -57,10 +59,13 @@ test-flaky: $(STAMP)  ## `make test` RUNS (10) times, each with another seed, be
 test-packaging: $(STAMP)  ## Build the wheel and try it outside the checkout
 	$(BIN)/python -m pytest tests/packaging
 
+wheel: $(WHEEL)  ## Build the wheel for this platform into dist, hot modules compiled (needs gcc)
+
 # Without isolation: the tools are those of constraints.txt, and nothing is downloaded.
-wheel: $(STAMP)  ## Build the wheel for this platform into dist, hot modules compiled (needs gcc)
+$(WHEEL): $(STAMP) hatch_build.py $(shell find serving monitors explain guards -type f -not -name '*.pyc')
 	rm -f dist/vigil-*-linux_*.whl
 	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	@touch $@
 
 test-compiled: wheel  ## Hostile, batching and gRPC tests against the compiled wheel
 	rm -rf $(COMPILED)
