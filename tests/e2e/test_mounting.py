@@ -223,6 +223,7 @@ def test_a_killed_host_leaves_nothing(host: Callable[..., Any], eventually: Any)
         eventually("no process is left", lambda: not any(map(alive, children)))
 
 
+@pytest.mark.long
 def test_each_worker_has_its_own(host: Callable[..., Any], eventually: Any) -> None:
     with host("fastapi_app:app", "--workers", "2") as server:
         folders = [server.folder / ".vigil" / f"worker-{number}" for number in (0, 1)]
