@@ -49,6 +49,13 @@ _CYCLE: Final = 0.5
 """Amplitude, in standard deviations of a row, of the daily cycle that a stream may have for all
 that is known before two days of it."""
 
+_SHORT: Final = 7200.0
+"""Seconds of the longest scale on which another day's cycle is expected to be like that of the days
+before: a week's has seven times as long for the same swing."""
+
+_LEAST_CYCLE: Final = 0.15
+"""Amplitude that is expected on short scales where days had none."""
+
 
 class Forecasts:
     """Coefficients and error variances of k streams on every scale. Not thread-safe.
@@ -91,6 +98,7 @@ class Forecasts:
         distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
         swing = np.minimum(_CYCLE * 2 * np.pi * distance, _CYCLE)[:, None]
         self._cycle: Array = swing**2 * ~constant
+        self._short = np.array(scales.lengths) * interval <= _SHORT
         self.prior: Array = self._cycle.copy()
         self.prior_factor: Array = np.ones(streams)
         self.between: Array = np.zeros(streams)
@@ -195,7 +203,15 @@ class Forecasts:
             sums[YESTERDAY] = sums[TODAY]
             sums[TODAY] = 0
 
-    def begin(self, ready: Mask, moved: Mask, within: Array, by_rows: Array, days: Array) -> None:
+    def begin(
+        self,
+        ready: Mask,
+        moved: Mask,
+        within: Array,
+        by_rows: Array,
+        days: Array,
+        swing: Array,
+    ) -> None:
         """Let some streams' history count, and what their same times of day differ by.
 
         Args:
@@ -204,6 +220,7 @@ class Forecasts:
             within: [k] variance from day to day, or week to week, of the mean at one time.
             by_rows: [k] the same if rows were independent.
             days: [k] how many days are known.
+            swing: [k] amplitude of their cycle, in standard deviations of a row.
         """
         fresh = ready & (moved | ~self.known)
         if fresh.any():
@@ -217,7 +234,9 @@ class Forecasts:
         between = np.maximum(within - by_rows, 0.0)
         self.between[ready] = between[ready]
         # Two days that were alike by chance are no proof: what could be before still may be.
-        prior = between + self._cycle * 0.5 ** (days - 2)
+        usual = np.clip(2 * swing / _CYCLE, _LEAST_CYCLE / _CYCLE, 1.0)
+        cycle = self._cycle * np.where(self._short[:, None], usual**2, 1.0)
+        prior = between + cycle * 0.5 ** (days - 2)
         self.prior[:, ready] = prior[:, ready]
         a_day = np.minimum(self._a_day, 12)[:, None]
         self.prior_errors[:, fresh] = (a_day * np.maximum(days - 1, 1))[:, fresh]
@@ -227,6 +246,17 @@ class Forecasts:
             sums[..., moved] = 0
         # From now on these are errors of another estimate.
         self.errors[:, 1:, :ALL, begun] = 0
+
+    def shorten(self, times: float) -> None:
+        """Take all that is known as known of windows that were so many times as long.
+
+        The mean of a part varies at most so many times as much as that of the whole, unless the
+        parts of a window go against each other.
+        """
+        self.flush()
+        squared, sampled = self.errors[:, :, SQUARED], self.errors[:, :, SAMPLED]
+        squared[...] = sampled + times * np.maximum(squared - sampled, 0.0)
+        self.prior_factor = 1 + times * (self.prior_factor - 1)
 
     def refresh(self) -> None:
         """Make coefficients, variances and tails from the sums."""

@@ -14,7 +14,7 @@ from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
-from monitors.alarms.gross import gross
+from monitors.alarms.gross import Gross, gross
 from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
@@ -50,6 +50,9 @@ _EARLY: Final = 6
 
 _ORDERED: Final = 24
 """Cells from which on a reference's order is learnt from."""
+
+_APART: Final = 3600.0
+"""Seconds between cells of a reference from which on its order is too coarse to learn from."""
 
 _REPLAYED_DAYS: Final = 28
 """Days of the reference's order that are learnt from, the latest ones."""
@@ -101,6 +104,7 @@ class StreamLaw:
             sum(s * interval <= 7200 for s in self._scales.strides), streams
         )
         self._runs = Runs(streams)
+        self._bursts = Gross(self._units)
         self._standing = Standing(streams)
         self._typical: Array = np.zeros(streams)
         self._offset: Array = np.zeros(streams)
@@ -123,11 +127,12 @@ class StreamLaw:
     def _replay(self, cells: tuple[Cell, ...]) -> None:
         """Learn from the reference in its own order, as if it had been watched."""
         apart = float(np.median(np.diff([cell.last for cell in cells])))
-        if not self.interval / 1.5 < apart < self.interval * 1.5:
+        if not self.interval / 1.5 < apart < max(self.interval * 1.5, _APART):
             return
         self._replaying = True
         latest = cells[-1].last - _REPLAYED_DAYS * DAY
         interval = self.interval
+        self.interval = apart
         for cell in cells:
             if cell.last >= latest:
                 self._observe(cell, cell.last)
@@ -135,9 +140,13 @@ class StreamLaw:
         self._turn()
         self._turn()
         self._replaying = False
+        if apart > interval * 1.5:
+            self._forecasts.shorten(apart / interval)
         self._profile_days = int(self._season.days.periods.max())
         self._live_days, self._day, self._last, self.interval = 0, -1, -np.inf, interval
         self._settle(np.ones(self.streams, bool), np.zeros(self.streams))
+        self._refresh()
+        self._thresholds()
         self._describe()
 
     def observe(self, cell: Cell, now: float) -> Decisions:
@@ -178,10 +187,9 @@ class StreamLaw:
             self._settle(ended, self._standing.calm)
         for look in self._scales.push(block, cell.first):
             self._look(look, residual if look.index == 0 else look.mean, cell)
-        if not self._replaying:
-            self._gross(raw, counts, cell)
+        self._gross(raw, residual, counts, cell)
         learnt = weight * ~self._standing.alarm
-        self._season.add(cell.middle, bounded + normal, learnt)
+        self._season.add(cell.first, cell.last, bounded + normal, learnt)
         self._adapt(now)
         return self._evidence.decide(
             standing=self._standing,
@@ -258,28 +266,33 @@ class StreamLaw:
             self._season.drop(new, yesterday)
             self._runs.drop(new, yesterday)
             forecasts.drop(new, yesterday)
-        forecasts.learn(look, sampling, bounded / usual, error / usual, seen & ~standing.alarm)
+        # Tails are those of what is compared, which for shares is transformed.
+        compared = z * np.sqrt(variance)
+        forecasts.learn(look, sampling, bounded / usual, compared / usual, seen & ~standing.alarm)
 
-    def _gross(self, raw: Array, counts: Array, cell: Cell) -> None:
-        """Tell changes that no natural cycle would explain, while the stream has no history.
+    def _gross(self, raw: Array, residual: Array, counts: Array, cell: Cell) -> None:
+        """Tell changes that no natural cycle would explain, whether there is history or not.
 
         Args:
             raw: [k] differences to the reference, in standard deviations of a row.
+            residual: [k] differences to what was expected at this time.
             counts: [k] rows.
             cell: the window.
         """
-        standing = self._standing
-        young = ~self._forecasts.known & ~standing.alarm & (counts > 0)
-        new = young & gross(raw, counts, self._accepted, self._units, float(self._critical[0]))
-        if new.any():
+        standing, seen = self._standing, counts > 0
+        critical = float(self._critical[0])
+        nearer = np.where(np.abs(residual) < np.abs(raw), residual, raw)
+        far = seen & gross(nearer, counts, self._accepted, self._units, critical)
+        new = self._bursts.lasting(far, seen, cell.first) & ~standing.alarm
+        if new.any() and not self._replaying:
             standing.begin(
                 new,
                 scale=0,
                 length=1,
-                since=cell.first,
-                score=np.maximum(np.abs(raw) * np.sqrt(counts), self._critical[0]),
+                since=self._bursts.since,
+                score=np.maximum(np.abs(nearer) * np.sqrt(counts), critical),
                 expected=np.zeros(self.streams),
-                mean=raw,
+                mean=residual,
             )
 
     def _run(self, z: Array, look: Look, learnt: Mask) -> Array:
@@ -330,7 +343,7 @@ class StreamLaw:
         moved = ready & (change > sampling * forecasts.factor[0])
         if ready.any():
             windows = np.maximum(season.within_seconds / self.interval, 1)
-            forecasts.begin(ready, moved, season.within, sampling / windows, days)
+            forecasts.begin(ready, moved, season.within, sampling / windows, days, season.swing)
         self._rebase(moved, before)
         self._refresh()
         self._thresholds()
@@ -445,6 +458,7 @@ class StreamLaw:
             "season": self._season.arrays(),
             "volatility": self._volatility.arrays(),
             "runs": self._runs.arrays(),
+            "gross": self._bursts.arrays(),
             "standing": self._standing.arrays(),
             "evidence": self._evidence.arrays(),
             "law": {
