@@ -150,7 +150,7 @@ def report(found: Figures, size: Size) -> str:
     stopped = f" It was stopped before: {', '.join(lacking)}." if lacking else ""
     return (
         "# Quiet and awake\n\n"
-        f"{met} of {len(held)} targets are met (seed {found['seed']}, {found['minutes']:g} minutes)."
+        f"{met} of {len(held)} targets are met (seed {found['seed']}, {found['minutes']:g} min)."
         f"{stopped} Streams are of windows of ten minutes and 1,000 rows.\n\n"
         f"Quiet: {size.models} models, {COLUMNS} columns, {size.days} days; false alarms per model "
         "and 90 days, counted from the first window, with 95 % Poisson bounds. Awake: a lasting "

@@ -94,13 +94,15 @@ def _awake(stream: Figures, *, independent: bool) -> Iterator[Target]:
                 one["rows_of_90_percent"], ROWS[shift],
             )  # fmt: skip
             continue
+        if one["oracle_rows"] is None:
+            continue  # nobody could find it within the horizon
         times = one["times_oracle"]
         yield Target(
             stream["stream"],
             f"shift of {shift} sd, times the oracle's rows",
-            "nor found by the oracle" if times is None else f"{times:.1f}",
+            "not told" if times is None else f"{times:.1f}",
             f"{TIMES:g}",
-            times is None or times <= TIMES,
+            times is not None and times <= TIMES,
         )
     if independent:
         for one in stream["awake"]["ramps"]:

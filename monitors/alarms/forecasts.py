@@ -53,7 +53,10 @@ _SHORT: Final = 7200.0
 """Seconds of the longest scale on which another day's cycle is expected to be like that of the days
 before: a week's has seven times as long for the same swing."""
 
-_LEAST_CYCLE: Final = 0.15
+_SUDDEN: Final = 2
+"""Windows of the longest scale that a jump at midnight shows on at once, which a cycle may have."""
+
+_LEAST_CYCLE: Final = 0.3
 """Amplitude that is expected on short scales where days had none."""
 
 
@@ -98,7 +101,8 @@ class Forecasts:
         distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
         swing = np.minimum(_CYCLE * 2 * np.pi * distance, _CYCLE)[:, None]
         self._cycle: Array = swing**2 * ~constant
-        self._short = np.array(scales.lengths) * interval <= _SHORT
+        widths_s = np.array(scales.lengths) * interval
+        self._short = (widths_s <= _SHORT) & (np.array(scales.lengths) > _SUDDEN)
         self.prior: Array = self._cycle.copy()
         self.prior_factor: Array = np.ones(streams)
         self.between: Array = np.zeros(streams)

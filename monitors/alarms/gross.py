@@ -60,6 +60,11 @@ class Gross:
         lasting: Mask = far & (self._length > usual)
         return lasting
 
+    @property
+    def taught(self) -> bool:
+        """Whether there was a burst."""
+        return bool(self._bursts.any())
+
     def arrays(self) -> dict[str, Array]:
         """Return all that is stored, by name."""
         return {"length": self._length, "bursts": self._bursts, "since": self.since}

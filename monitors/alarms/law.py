@@ -51,6 +51,9 @@ _EARLY: Final = 6
 _ORDERED: Final = 24
 """Cells from which on a reference's order is learnt from."""
 
+_GROWN: Final = 14.0
+"""Days of history from which on a stream's bursts, and how they follow each other, are known."""
+
 _APART: Final = 3600.0
 """Seconds between cells of a reference from which on its order is too coarse to learn from."""
 
@@ -105,6 +108,8 @@ class StreamLaw:
         )
         self._runs = Runs(streams)
         self._bursts = Gross(self._units)
+        self._extreme: Mask = np.zeros(streams, bool)
+        self._longer: Mask = np.zeros(streams, bool)
         self._standing = Standing(streams)
         self._typical: Array = np.zeros(streams)
         self._offset: Array = np.zeros(streams)
@@ -185,9 +190,11 @@ class StreamLaw:
         if ended.any():
             self._forecasts.remember(ended, self._standing.scale, self._standing.told)
             self._settle(ended, self._standing.calm)
+        nearer = np.where(np.abs(residual) < np.abs(raw), residual, raw)
+        self._extreme = gross(nearer, counts, self._accepted, self._units, float(self._critical[0]))
         for look in self._scales.push(block, cell.first):
             self._look(look, residual if look.index == 0 else look.mean, cell)
-        self._gross(raw, residual, counts, cell)
+        self._gross(residual, counts)
         learnt = weight * ~self._standing.alarm
         self._season.add(cell.first, cell.last, bounded + normal, learnt)
         self._adapt(now)
@@ -251,7 +258,12 @@ class StreamLaw:
         evidence.score[index], evidence.mean[index] = score, look.expected + mean
         evidence.error[index], evidence.variance[index] = error, variance
         standing.strengthen(score)
-        new = (score > self._critical[index]) & ~standing.alarm
+        new = score > self._critical[index]
+        if index == 0:
+            new = self._lasting(new, mean, seen, look.since)
+        elif index == 1 and self._bursts.taught:
+            new &= self._longer
+        new &= ~standing.alarm
         if new.any() and not self._replaying:
             standing.begin(
                 new,
@@ -270,27 +282,40 @@ class StreamLaw:
         compared = z * np.sqrt(variance)
         forecasts.learn(look, sampling, bounded / usual, compared / usual, seen & ~standing.alarm)
 
-    def _gross(self, raw: Array, residual: Array, counts: Array, cell: Cell) -> None:
+    def _lasting(self, improbable: Mask, residual: Array, seen: Mask, first: float) -> Mask:
+        """Return which windows [k] are worth telling by themselves: none that bursts explain.
+
+        Args:
+            improbable: [k] windows that no variation explains that is known.
+            residual: [k] differences to what was expected at this time.
+            seen: [k] streams with rows.
+            first: when the window began.
+        """
+        standing = self._standing
+        there = np.abs(residual - standing.expected) > np.abs(standing.told) / 2
+        far = np.where(standing.alarm, there, improbable | self._extreme) & seen
+        lasting = self._bursts.lasting(far, seen, first)
+        self._extreme &= lasting
+        # What bursts do to a stream is known after some time.
+        self._longer = lasting | (self._season.days.periods > _GROWN)
+        return improbable & self._longer
+
+    def _gross(self, residual: Array, counts: Array) -> None:
         """Tell changes that no natural cycle would explain, whether there is history or not.
 
         Args:
-            raw: [k] differences to the reference, in standard deviations of a row.
             residual: [k] differences to what was expected at this time.
             counts: [k] rows.
-            cell: the window.
         """
-        standing, seen = self._standing, counts > 0
-        critical = float(self._critical[0])
-        nearer = np.where(np.abs(residual) < np.abs(raw), residual, raw)
-        far = seen & gross(nearer, counts, self._accepted, self._units, critical)
-        new = self._bursts.lasting(far, seen, cell.first) & ~standing.alarm
+        standing = self._standing
+        new = self._extreme & ~standing.alarm
         if new.any() and not self._replaying:
             standing.begin(
                 new,
                 scale=0,
                 length=1,
                 since=self._bursts.since,
-                score=np.maximum(np.abs(nearer) * np.sqrt(counts), critical),
+                score=np.maximum(np.abs(residual) * np.sqrt(counts), self._critical[0]),
                 expected=np.zeros(self.streams),
                 mean=residual,
             )
