@@ -33,7 +33,7 @@ REFERENCE_ROWS: Final = 5000
 PROFILED: Final = 4
 """One row in so many is in a profile that has times."""
 
-HORIZON: Final = 40
+HORIZON: Final = 15
 """Windows after which a change counts as not found."""
 
 FIRST: Final = 20_000 * 86400.0
@@ -201,7 +201,7 @@ def measure(*, full: bool, seed: int) -> list[dict[str, Any]]:
     """Return, for each history and change, the rows until it was told, of all trials."""
     found = []
     for history in FULL if full else QUICK:
-        found += [dict(each) for each in delays(history, 20 if full else 3, seed)]
+        found += [dict(each) for each in delays(history, 10 if full else 3, seed)]
     return found
 
 

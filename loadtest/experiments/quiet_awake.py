@@ -120,7 +120,7 @@ def main() -> None:
             "stream": stream.name,
             "seed": seed,
             "quiet": quiet(stream, size, seed),
-            "awake": awake(stream, size, seed + 1),
+            "awake": awake(stream, size, seed + 1, ramps=index == 0),
         }
         found["streams"].append(one)
         found["minutes"] = round((time.monotonic() - began) / 60, 1)

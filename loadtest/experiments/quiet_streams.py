@@ -22,6 +22,8 @@ REFERENCE_ROWS: Final = 5000
 SHIFTS: Final = (0.2, 0.5)
 STARTS: Final = (50, 92)
 """Windows of the day at which a shift begins: 08:20 and 15:20."""
+WEEKS: Final = 10
+"""Models whose first week is simulated, at most."""
 RAMP: Final = 0.4
 """Standard deviations of a row that a ramp must not reach untold."""
 
@@ -102,7 +104,7 @@ def quiet(stream: Stream, size: Size, seed: int) -> dict[str, Any]:
     return {
         "models": size.models,
         "days": size.days,
-        "first_week_info_per_model": _first_week(stream, size.models, seed),
+        "first_week_info_per_model": _first_week(stream, min(size.models, WEEKS), seed),
         **{
             name: {
                 "count": n,
@@ -131,16 +133,19 @@ def _first_week(stream: Stream, models: int, seed: int) -> float:
     return told / models
 
 
-def awake(stream: Stream, size: Size, seed: int) -> dict[str, Any]:
-    """Return how many rows it took to tell shifts at the level of pages, and an oracle; and how
-    far ramps got."""
+def awake(stream: Stream, size: Size, seed: int, *, ramps: bool) -> dict[str, Any]:
+    """Return how many rows it took to tell shifts at the level of pages, and an oracle.
+
+    With `ramps`, also how far they got.
+    """
+    slow = size.ramps if ramps else ()
     rng = np.random.default_rng(seed)
     law = new_law(rng, size.awake_models, SEVERITIES["page"])
-    windows = max(size.changes) + max(size.horizon, *(DAY * days for days in size.ramps), 0)
+    windows = max(size.changes) + max(size.horizon, *(DAY * days for days in slow), 0)
     means, rows = stream.draw(rng, windows, law.streams), stream.rows(windows)
     delays: dict[float, list[Array]] = {shift: [] for shift in SHIFTS}
     oracles: dict[float, list[float]] = {shift: [] for shift in SHIFTS}
-    ramps: list[dict[str, Any]] = []
+    reached: list[dict[str, Any]] = []
     for at in range(max(size.changes)):
         law.observe(cell(means[at], rows[at], at), 600.0 * at)
         if at + 1 in size.changes:
@@ -148,9 +153,9 @@ def awake(stream: Stream, size: Size, seed: int) -> dict[str, Any]:
                 delays[shift].append(_delays(copy.deepcopy(law), means, rows, at + 1, shift, size))
                 oracles[shift].append(_oracle(stream, rows, at + 1, shift, size))
         if at + 1 == size.changes[0]:
-            ramps = [_ramp(copy.deepcopy(law), means, rows, at + 1, days) for days in size.ramps]
+            reached = [_ramp(copy.deepcopy(law), means, rows, at + 1, days) for days in slow]
     shifts = [_summary(shift, np.concatenate(delays[shift]), oracles[shift]) for shift in SHIFTS]
-    return {"shifts": shifts, "ramps": ramps}
+    return {"shifts": shifts, "ramps": reached}
 
 
 def _ramp(law: StreamLaw, means: Array, rows: Array, start: int, days: int) -> dict[str, Any]:

@@ -36,6 +36,9 @@ _PRIOR_SD_LOCAL: Final = 1.0
 _PRIOR_ERRORS: Final = 4.0
 """Errors that the first guess of the variance counts for."""
 
+_FACTOR_ERRORS: Final = 20.0
+"""Errors from which on they say how many times as much windows vary as independent rows do."""
+
 _YOUNG: Final = 432.0
 """Errors below which those of today and yesterday, too, say how heavy tails are."""
 
@@ -230,7 +233,7 @@ class Forecasts:
         if fresh.any():
             recent = self.errors[:, 0].sum(0)
             factor = np.maximum(recent[SQUARED] / np.maximum(recent[SAMPLED], 1e-300), 1.0)
-            factor = np.where(recent[N] > 20, np.minimum(factor, 1e3), 1.0)
+            factor = np.where(recent[N] > _FACTOR_ERRORS, np.minimum(factor, 1e3), 1.0)
             self.prior_factor[fresh] = factor[fresh]
             self._season_error[fresh] = 1.5
         bins = np.maximum(48 * (days - 1), 12)
@@ -260,7 +263,12 @@ class Forecasts:
         self.flush()
         squared, sampled = self.errors[:, :, SQUARED], self.errors[:, :, SAMPLED]
         squared[...] = sampled + times * np.maximum(squared - sampled, 0.0)
-        self.prior_factor = 1 + times * (self.prior_factor - 1)
+        # What it was at first says what a cycle does to a long window.
+        n, ratio = (
+            self.errors[HISTORY, 0, N],
+            squared[HISTORY, 0] / np.maximum(sampled[HISTORY, 0], 1e-300),
+        )
+        self.prior_factor = np.where(n > _FACTOR_ERRORS, np.maximum(ratio, 1.0), self.prior_factor)
 
     def refresh(self) -> None:
         """Make coefficients, variances and tails from the sums."""

@@ -11,10 +11,11 @@ from scipy.special import ndtri
 from monitors.alarms.basis import NO_HISTORY, basis_texts
 from monitors.alarms.budget import level
 from monitors.alarms.cell import Cell
+from monitors.alarms.clock import Clock
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
-from monitors.alarms.gross import Gross, gross
+from monitors.alarms.level import Level
 from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
@@ -25,6 +26,7 @@ from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
 from monitors.alarms.stored_arrays import fill, packed
+from monitors.alarms.sudden import Sudden
 from monitors.alarms.units import Units
 from monitors.alarms.volatility import Volatility
 
@@ -39,9 +41,6 @@ _FIRST_SD: Final = 0.5
 """How far, in standard deviations of a row, a stream may be from its reference when it begins, for
 all that is known."""
 
-_LEVEL_BOUND: Final = 2.5
-"""Standard errors of the reference's mean within which the level is learnt from the stream."""
-
 _DAYS: Final = 1.9
 """Days that are known, about, from which on they are history: two, of which one may be short."""
 
@@ -51,11 +50,8 @@ _EARLY: Final = 6
 _ORDERED: Final = 24
 """Cells from which on a reference's order is learnt from."""
 
-_GROWN: Final = 14.0
-"""Days of history from which on a stream's bursts, and how they follow each other, are known."""
-
 _APART: Final = 3600.0
-"""Seconds between cells of a reference from which on its order is too coarse to learn from."""
+"""Seconds between cells of a reference beyond which its order is too coarse to learn from."""
 
 _REPLAYED_DAYS: Final = 28
 """Days of the reference's order that are learnt from, the latest ones."""
@@ -96,7 +92,6 @@ class StreamLaw:
             raise ValueError("rate and interval of a law must be positive")
         self.streams = streams
         self.rate = rate
-        self.interval = interval
         self.adapt_after = adapt_after
         self._units = Units(reference)
         self._scales = Scales(lengths_for(interval), streams)
@@ -107,16 +102,12 @@ class StreamLaw:
             sum(s * interval <= 7200 for s in self._scales.strides), streams
         )
         self._runs = Runs(streams)
-        self._bursts = Gross(self._units)
-        self._extreme: Mask = np.zeros(streams, bool)
-        self._longer: Mask = np.zeros(streams, bool)
+        self._sudden = Sudden(self._units)
         self._standing = Standing(streams)
         self._typical: Array = np.zeros(streams)
-        self._offset: Array = np.zeros(streams)
         self._accepted: Array = np.zeros(streams)
-        self._open: Array = self._units.sampling.copy()
-        self._day = -1
-        self._last = -np.inf
+        self._level = Level(self._units.sampling)
+        self._clock = Clock(interval)
         self._evidence = Evidence(self._scales.lengths, streams)
         self._basis = (NO_HISTORY,) * streams
         self._refresh()
@@ -129,15 +120,20 @@ class StreamLaw:
         self._recording = Recording()
         self._record()
 
+    @property
+    def interval(self) -> float:
+        """Seconds from a window to the next, about."""
+        return self._clock.interval
+
     def _replay(self, cells: tuple[Cell, ...]) -> None:
         """Learn from the reference in its own order, as if it had been watched."""
         apart = float(np.median(np.diff([cell.last for cell in cells])))
-        if not self.interval / 1.5 < apart < max(self.interval * 1.5, _APART):
+        if not self.interval / 1.5 < apart <= max(self.interval * 1.5, _APART):
             return
         self._replaying = True
         latest = cells[-1].last - _REPLAYED_DAYS * DAY
         interval = self.interval
-        self.interval = apart
+        self._clock = Clock(apart)
         for cell in cells:
             if cell.last >= latest:
                 self._observe(cell, cell.last)
@@ -148,7 +144,7 @@ class StreamLaw:
         if apart > interval * 1.5:
             self._forecasts.shorten(apart / interval)
         self._profile_days = int(self._season.days.periods.max())
-        self._live_days, self._day, self._last, self.interval = 0, -1, -np.inf, interval
+        self._live_days, self._clock = 0, Clock(interval)
         self._settle(np.ones(self.streams, bool), np.zeros(self.streams))
         self._refresh()
         self._thresholds()
@@ -166,20 +162,20 @@ class StreamLaw:
         """
         if cell.streams != self.streams:
             raise ValueError(f"the cell has {cell.streams} statistics and the law {self.streams}")
-        before = self._day
+        before = self._clock.day
         decisions = self._observe(cell, now)
         self._recording.add(cell, now)
         # Days change much at once, which costs as much to do again as to keep.
-        if self._recording.full or 0 <= before < self._day:
+        if self._recording.full or 0 <= before < self._clock.day:
             self._record()
         return decisions
 
     def _observe(self, cell: Cell, now: float) -> Decisions:
-        self._clock(cell)
+        self._follow(cell)
         counts = cell.counts
         defined: Mask = counts > 0
         n = np.where(defined, counts, 1.0)
-        normal = self._offset + self._season.at(cell.middle)
+        normal = self._level.offset + self._season.at(cell.middle)
         raw = (cell.sums / n - self._units.mean) / self._units.sd - self._accepted
         residual = np.where(defined, raw - normal, 0.0)
         self._typical += (counts - self._typical) * (0.01 if self._typical.any() else 1.0)
@@ -190,8 +186,8 @@ class StreamLaw:
         if ended.any():
             self._forecasts.remember(ended, self._standing.scale, self._standing.told)
             self._settle(ended, self._standing.calm)
-        nearer = np.where(np.abs(residual) < np.abs(raw), residual, raw)
-        self._extreme = gross(nearer, counts, self._accepted, self._units, float(self._critical[0]))
+        critical = float(self._critical[0])
+        self._sudden.look(raw, residual, counts, self._accepted, critical)
         for look in self._scales.push(block, cell.first):
             self._look(look, residual if look.index == 0 else look.mean, cell)
         self._gross(residual, counts)
@@ -260,9 +256,10 @@ class StreamLaw:
         standing.strengthen(score)
         new = score > self._critical[index]
         if index == 0:
-            new = self._lasting(new, mean, seen, look.since)
-        elif index == 1 and self._bursts.taught:
-            new &= self._longer
+            days = self._season.days.periods
+            new = self._sudden.windows(new, mean, seen, standing, days, look.since)
+        elif index == 1:
+            new = self._sudden.pairs(new)
         new &= ~standing.alarm
         if new.any() and not self._replaying:
             standing.begin(
@@ -274,31 +271,13 @@ class StreamLaw:
                 expected=mean - error,
                 mean=mean,
             )
-            yesterday = look.since < self._day * DAY
+            yesterday = look.since < self._clock.day * DAY
             self._season.drop(new, yesterday)
             self._runs.drop(new, yesterday)
             forecasts.drop(new, yesterday)
         # Tails are those of what is compared, which for shares is transformed.
         compared = z * np.sqrt(variance)
         forecasts.learn(look, sampling, bounded / usual, compared / usual, seen & ~standing.alarm)
-
-    def _lasting(self, improbable: Mask, residual: Array, seen: Mask, first: float) -> Mask:
-        """Return which windows [k] are worth telling by themselves: none that bursts explain.
-
-        Args:
-            improbable: [k] windows that no variation explains that is known.
-            residual: [k] differences to what was expected at this time.
-            seen: [k] streams with rows.
-            first: when the window began.
-        """
-        standing = self._standing
-        there = np.abs(residual - standing.expected) > np.abs(standing.told) / 2
-        far = np.where(standing.alarm, there, improbable | self._extreme) & seen
-        lasting = self._bursts.lasting(far, seen, first)
-        self._extreme &= lasting
-        # What bursts do to a stream is known after some time.
-        self._longer = lasting | (self._season.days.periods > _GROWN)
-        return improbable & self._longer
 
     def _gross(self, residual: Array, counts: Array) -> None:
         """Tell changes that no natural cycle would explain, whether there is history or not.
@@ -308,13 +287,13 @@ class StreamLaw:
             counts: [k] rows.
         """
         standing = self._standing
-        new = self._extreme & ~standing.alarm
+        new = self._sudden.gross(standing.alarm)
         if new.any() and not self._replaying:
             standing.begin(
                 new,
                 scale=0,
                 length=1,
-                since=self._bursts.since,
+                since=self._sudden.since,
                 score=np.maximum(np.abs(residual) * np.sqrt(counts), self._critical[0]),
                 expected=np.zeros(self.streams),
                 mean=residual,
@@ -325,18 +304,8 @@ class StreamLaw:
         score = self._runs.score(np.where(look.weight > 0, z, 0.0), look.since, learnt)
         return np.where(self._forecasts.known, score, 0.0)
 
-    def _clock(self, cell: Cell) -> None:
-        if np.isfinite(self._last):
-            passed = cell.last - self._last
-            if passed > 0:
-                self.interval += 0.01 * (min(passed, 10 * self.interval) - self.interval)
-        self._last = max(self._last, cell.last)
-        day = int(cell.middle // DAY)
-        if self._day < 0:
-            self._day = day
-        turns = min(day - self._day, 3)
-        self._day = max(day, self._day)
-        for _ in range(turns):
+    def _follow(self, cell: Cell) -> None:
+        for _ in range(self._clock.follow(cell)):
             self._turn()
         if self._scales.windows % _EARLY == 0 and not self._forecasts.known.all():
             self._refresh()
@@ -350,7 +319,7 @@ class StreamLaw:
         self._shifts.set(self._forecasts.coefficients[0])
         # What of a forecast's variance comes from not knowing the level, [scales, k].
         anchored = 1 - self._forecasts.coefficients.sum(1)
-        self._open_level: Array = self._open * anchored**2
+        self._open_level: Array = self._level.open * anchored**2
 
     def _turn(self) -> None:
         season, forecasts = self._season, self._forecasts
@@ -358,11 +327,22 @@ class StreamLaw:
         forecasts.turn()
         self._volatility.turn()
         self._runs.turn()
-        before, day, week = self._offset + season.at(self._last), season.day, season.week
+        before, day, week = (
+            self._level.offset + season.at(self._clock.last),
+            season.day,
+            season.week,
+        )
         season.turn()
         days = season.days.periods
         ready = days > _DAYS
-        self._offset = np.where(ready, self._level(days), self._offset)
+        self._level.learn(
+            ready,
+            season.level,
+            between=np.where(forecasts.known, forecasts.between, season.within),
+            factor=forecasts.factor[0],
+            rows=self._typical,
+            days=days,
+        )
         change = ((season.day - day) ** 2).mean(0) + ((season.week - week) ** 2).mean(0)
         sampling = 1 / np.maximum(self._typical, 1)
         moved = ready & (change > sampling * forecasts.factor[0])
@@ -376,7 +356,7 @@ class StreamLaw:
 
     def _rebase(self, moved: Mask, before: Array) -> None:
         """Make past residuals those of the season that was learnt just now."""
-        change = self._offset + self._season.at(self._last) - before
+        change = self._level.offset + self._season.at(self._clock.last) - before
         self._scales.shift(change)
         standing = self._standing
         standing.recent -= change
@@ -385,19 +365,6 @@ class StreamLaw:
         calm = moved & ~standing.alarm
         if calm.any():
             self._settle(calm, np.zeros(self.streams))
-
-    def _level(self, days: Array) -> Array:
-        """Return where the stream's level is [k], as far as the reference leaves it open."""
-        season, forecasts = self._season, self._forecasts
-        between = np.where(forecasts.known, forecasts.between, season.within)
-        reference = self._units.sampling * forecasts.factor[0] + between
-        own = between / np.maximum(days, 1) + 1e-12
-        own = own + forecasts.factor[0] / np.maximum(self._typical * 144 * days, 1)
-        self._open = reference * own / (reference + own)
-        learnt = season.level * reference / (reference + own)
-        bound = _LEVEL_BOUND * np.sqrt(reference)
-        level_: Array = np.clip(learnt, -bound, bound)
-        return level_
 
     def _describe(self) -> None:
         self._basis = basis_texts(
@@ -483,14 +450,13 @@ class StreamLaw:
             "season": self._season.arrays(),
             "volatility": self._volatility.arrays(),
             "runs": self._runs.arrays(),
-            "gross": self._bursts.arrays(),
+            "sudden": self._sudden.arrays(),
+            "level": self._level.arrays(),
             "standing": self._standing.arrays(),
             "evidence": self._evidence.arrays(),
             "law": {
                 "typical": self._typical,
-                "offset": self._offset,
                 "accepted": self._accepted,
-                "open": self._open,
                 "levels": self._levels,
             },
         }
@@ -499,9 +465,8 @@ class StreamLaw:
     def _record(self) -> None:
         """Keep all that is known, so that the cells until now need not be shown again."""
         known = {
-            "counts": [self._scales.windows, self._day, self._live_days, self._profile_days],
-            "last": self._last if np.isfinite(self._last) else None,
-            "interval": self.interval,
+            "counts": [self._scales.windows, self._live_days, self._profile_days],
+            "clock": self._clock.state(),
         }
         self._recording.begin(known, packed(self._arrays()))
 
@@ -525,12 +490,11 @@ class StreamLaw:
             raise ValueError("the state is of a law with other time scales")
         found = read(state, self.streams)
         known = found.known
-        windows, day, live_days, profile_days = map(int, known["counts"])
-        last = -np.inf if known["last"] is None else float(known["last"])
-        interval = float(known["interval"])
+        windows, live_days, profile_days = map(int, known["counts"])
+        clock = Clock.read(known["clock"])
         fill(self._arrays(), found.arrays)
-        self._scales.windows, self._day, self._live_days = windows, day, live_days
-        self._last, self.interval, self._profile_days = last, interval, profile_days
+        self._clock, self._scales.windows = clock, windows
+        self._live_days, self._profile_days = live_days, profile_days
         self._derive()
         self._volatility.refresh()
         self._critical = -ndtri(self._levels / 2)

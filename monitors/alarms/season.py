@@ -101,17 +101,18 @@ class Season:
     def add(self, first: float, last: float, value: Array, weight: Array) -> None:
         """Take in a window; `weight` 0 leaves a stream out.
 
-        A window that is longer than the bins counts in each that it reaches over, of its day.
+        A window that is longer than the bins counts in each that it reaches over, of one day.
         """
         at = (first + last) / 2
         day = int(at // DAY)
         self.waiting_day[1] = day
         width = DAY / _BINS
         place = int(at % DAY / width)
-        # The middles of the outermost bins lie within the window.
-        low = place - int(max(at - first, 0.0) / width)
-        high = place + int(max(last - at, 0.0) / width)
-        today = self.waiting[1, :, max(low, 0) : min(high, _BINS - 1) + 1]
+        # Bins whose middles it has.
+        low = int(np.ceil((first - day * DAY) / width - 0.5))
+        high = int(np.floor((last - day * DAY) / width - 0.5))
+        reached = slice(max(min(low, place), 0), min(max(high, place), _BINS - 1) + 1)
+        today = self.waiting[1, :, reached]
         today[0] += weight
         today[1] += weight * value
 

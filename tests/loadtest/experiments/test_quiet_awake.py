@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from loadtest.experiments.quiet_awake import SHIFTS, Size, quiet, table
+from loadtest.experiments.quiet_awake import table
+from loadtest.experiments.quiet_streams import SHIFTS, Size, quiet
 from loadtest.experiments.window_streams import STREAMS, Stream
 
 
 def test_it_counts_what_is_told_for_nothing_by_severity():
-    size = Size(models=1, days=1, awake_models=1, horizon=1)
+    size = Size(models=1, days=1, awake_models=1, known=1, horizon=1, ramps=())
     found = quiet(STREAMS[0], size, 0)
     assert [found[name]["count"] for name in ("page", "ticket", "info")] == [0, 0, 0]
     assert found["info"]["high"] == pytest.approx(3.69 * 90, rel=0.01)
