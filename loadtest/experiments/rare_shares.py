@@ -42,7 +42,7 @@ class Bursts:
     @property
     def name(self) -> str:
         """What the tables call it."""
-        return f"{self.usual:.3%}, in bursts {self.burst:.0%}, for {self.windows} windows"
+        return f"{self.usual:.2%}, in bursts of {self.windows} windows {self.burst:.1%}"
 
 
 KINDS: Final = (
