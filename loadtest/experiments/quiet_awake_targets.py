@@ -118,7 +118,7 @@ def _awake(stream: Figures, *, independent: bool) -> Iterator[Target]:
 
 def _planted(one: Figures) -> Target:
     rows = np.array([np.inf if each is None else each for each in one["rows"]])
-    most = float(np.quantile(rows, MOST, method="higher"))
+    most = float(np.quantile(rows, MOST, method="inverted_cdf"))
     return _within(
         f"rows, history: {one['history']}", f"{one['change']}, rows of 90 %",
         most if np.isfinite(most) else None, one["within"],

@@ -104,7 +104,7 @@ def quiet(stream: Stream, size: Size, seed: int) -> dict[str, Any]:
     return {
         "models": size.models,
         "days": size.days,
-        "first_week_info_per_model": _first_week(stream, min(size.models, WEEKS), seed),
+        "first_week_info_per_model": _first_week(stream, size, seed),
         **{
             name: {
                 "count": n,
@@ -118,15 +118,16 @@ def quiet(stream: Stream, size: Size, seed: int) -> dict[str, Any]:
     }
 
 
-def _first_week(stream: Stream, models: int, seed: int) -> float:
+def _first_week(stream: Stream, size: Size, seed: int) -> float:
     """Return the infos of the first week per model, each of which has a law of its own."""
     rng = np.random.default_rng([seed, 7])
+    models, windows = min(size.models, WEEKS), min(size.days, 7) * DAY
     told = 0
-    rows = stream.rows(7 * DAY)
+    rows = stream.rows(windows)
     for _ in range(models):
         law = new_law(rng, 1, SEVERITIES["info"])
         before = np.zeros(law.streams, bool)
-        for at, means in enumerate(stream.draw(rng, 7 * DAY, law.streams)):
+        for at, means in enumerate(stream.draw(rng, windows, law.streams)):
             now = law.observe(cell(means, rows[at], at), 600.0 * at).alarm
             told += int((now & ~before).sum())
             before = now
