@@ -12,34 +12,21 @@ from monitors.alarms.basis import NO_HISTORY, basis_texts
 from monitors.alarms.budget import level
 from monitors.alarms.cell import Cell
 from monitors.alarms.clock import Clock
+from monitors.alarms.comparisons import Compared, Comparisons
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
-from monitors.alarms.forecasts import Forecasts
 from monitors.alarms.level import Level
 from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
 from monitors.alarms.scales import DAY, Look, Scales, lengths_for
 from monitors.alarms.season import Season
-from monitors.alarms.sensitivity import Sensitivity, smallest_shift
-from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
-from monitors.alarms.standardized import Array, Mask, standardized
+from monitors.alarms.sensitivity import Sensitivity
+from monitors.alarms.standardized import Array, Mask
 from monitors.alarms.standing import Standing
 from monitors.alarms.stored_arrays import fill, packed
 from monitors.alarms.sudden import Sudden
 from monitors.alarms.units import Units
-from monitors.alarms.volatility import Volatility
-
-_BOUND: Final = 5.0
-"""Standard deviations beyond which a window counts as if it were that far off, except on the scale
-of one window: one outlier is no shift of an hour or a day."""
-
-_FIRST_BOUND: Final = 12.0
-"""The same while a window is allowed to be further off than it will be once days are known."""
-
-_FIRST_SD: Final = 0.5
-"""How far, in standard deviations of a row, a stream may be from its reference when it begins, for
-all that is known."""
 
 _DAYS: Final = 1.9
 """Days that are known, about, from which on they are history: two, of which one may be short."""
@@ -95,12 +82,7 @@ class StreamLaw:
         self.adapt_after = adapt_after
         self._units = Units(reference)
         self._scales = Scales(lengths_for(interval), streams)
-        self._forecasts = Forecasts(self._scales, streams, interval, self._units.constant)
-        self._shifts = ShiftEstimates(self._scales.spans, streams)
         self._season = Season(streams)
-        self._volatility = Volatility(
-            sum(s * interval <= 7200 for s in self._scales.strides), streams
-        )
         self._runs = Runs(streams)
         self._sudden = Sudden(self._units)
         self._standing = Standing(streams)
@@ -108,9 +90,10 @@ class StreamLaw:
         self._accepted: Array = np.zeros(streams)
         self._level = Level(self._units.sampling)
         self._clock = Clock(interval)
+        self._comparisons = Comparisons(self._scales, self._units, self._level, streams, interval)
+        self._forecasts = self._comparisons.forecasts
         self._evidence = Evidence(self._scales.lengths, streams)
         self._basis = (NO_HISTORY,) * streams
-        self._refresh()
         self._live_days = 0
         self._profile_days = 0
         self._replaying = False
@@ -146,7 +129,7 @@ class StreamLaw:
         self._profile_days = int(self._season.days.periods.max())
         self._live_days, self._clock = 0, Clock(interval)
         self._settle(np.ones(self.streams, bool), np.zeros(self.streams))
-        self._refresh()
+        self._comparisons.refresh()
         self._thresholds()
         self._describe()
 
@@ -180,7 +163,7 @@ class StreamLaw:
         residual = np.where(defined, raw - normal, 0.0)
         self._typical += (counts - self._typical) * (0.01 if self._typical.any() else 1.0)
         weight = counts / (n + self._typical)
-        bounded = self._bounded(residual, 1 / n)
+        bounded = self._comparisons.bounded(residual, 1 / n, self._standing.alarm)
         block = np.stack([weight, weight * bounded, weight**2 / n, weight * normal])
         ended = self._standing.follow(residual, defined)
         if ended.any():
@@ -205,59 +188,22 @@ class StreamLaw:
             basis=self._basis,
         )
 
-    def _bounded(self, residual: Array, sampling: Array) -> Array:
-        """Return residuals without outliers; those of streams in alarm as they are."""
-        expected = self._forecasts.forecast(0, self._scales.averages)
-        if self._scales.windows == 0:
-            return residual
-        bound = np.where(self._forecasts.known, _BOUND, _FIRST_BOUND)
-        reach = bound * np.sqrt(self._forecasts.variance(0, sampling) + self._open_level[0])
-        bounded = np.clip(residual, expected - reach, expected + reach)
-        return np.where(self._standing.alarm, residual, bounded)
-
     def _look(self, look: Look, mean: Array, cell: Cell) -> None:
-        index = look.index
-        forecasts, standing = self._forecasts, self._standing
-        error = mean - forecasts.forecast(index, look.before)
-        bounded = look.mean - mean + error
-        hour = int(cell.last % DAY * 24 / DAY)
-        times = self._volatility.at(index, hour)
-        usual = np.sqrt(times) if times is not None else np.ones(self.streams)
-        sampling = look.sampling
-        length = self._scales.lengths[index]
-        if index == 0:
-            self._shifts.push(np.where(standing.alarm, error, bounded), 1 / usual**2)
-        elif length <= LONGEST:
-            known = forecasts.known
-            estimate, information = self._shifts.estimate(length)
-            error = np.where(known, estimate, error)
-            bounded = error
-            sampling = np.where(known, sampling * length / information, sampling)
-        variance = forecasts.variance(index, sampling) + self._open_level[index]
-        if self._scales.windows == 1:
-            variance = variance + _FIRST_SD**2
-        variance = variance * usual**2
-        unit = self._units.sd
-        centre = self._units.centre + unit * (look.expected + self._accepted + mean)
-        z = standardized(
-            centre, centre - unit * error, unit * np.sqrt(variance), self._units.shares
-        )
-        seen = look.weight > 0
-        score = np.where(seen, forecasts.tails.scores(z, index), 0.0)
+        index, standing = look.index, self._standing
+        compared = self._comparisons.of(look, mean, cell.last, self._accepted, standing.alarm)
+        score = np.where(compared.seen, self._forecasts.tails.scores(compared.z, index), 0.0)
         since: float | Array = look.since
         if index == 0:
-            score = np.maximum(score, self._run(z, look, seen & ~standing.alarm))
+            score = np.maximum(score, self._run(compared, look))
             since = np.where(self._runs.length > 1, self._runs.since, since)
-        if self._scales.windows > 1:
-            self._volatility.add(index, hour, z * usual, seen & ~standing.alarm)
         evidence = self._evidence
         evidence.score[index], evidence.mean[index] = score, look.expected + mean
-        evidence.error[index], evidence.variance[index] = error, variance
+        evidence.error[index], evidence.variance[index] = compared.error, compared.variance
         standing.strengthen(score)
         new = score > self._critical[index]
         if index == 0:
             days = self._season.days.periods
-            new = self._sudden.windows(new, mean, seen, standing, days, look.since)
+            new = self._sudden.windows(new, mean, compared.seen, standing, days, look.since)
         elif index == 1:
             new = self._sudden.pairs(new)
         new &= ~standing.alarm
@@ -268,16 +214,13 @@ class StreamLaw:
                 length=self._scales.lengths[index],
                 since=since,
                 score=score,
-                expected=mean - error,
+                expected=mean - compared.error,
                 mean=mean,
             )
             yesterday = look.since < self._clock.day * DAY
-            self._season.drop(new, yesterday)
-            self._runs.drop(new, yesterday)
-            forecasts.drop(new, yesterday)
-        # Tails are those of what is compared, which for shares is transformed.
-        compared = z * np.sqrt(variance)
-        forecasts.learn(look, sampling, bounded / usual, compared / usual, seen & ~standing.alarm)
+            for part in (self._season, self._runs, self._forecasts):
+                part.drop(new, yesterday)
+        self._comparisons.learn(look, compared, standing.alarm)
 
     def _gross(self, residual: Array, counts: Array) -> None:
         """Tell changes that no natural cycle would explain, whether there is history or not.
@@ -299,33 +242,22 @@ class StreamLaw:
                 mean=residual,
             )
 
-    def _run(self, z: Array, look: Look, learnt: Mask) -> Array:
+    def _run(self, compared: Compared, look: Look) -> Array:
         """Return how improbable runs are [k], once the variance of windows is known."""
-        score = self._runs.score(np.where(look.weight > 0, z, 0.0), look.since, learnt)
+        learnt = compared.seen & ~self._standing.alarm
+        score = self._runs.score(np.where(compared.seen, compared.z, 0.0), look.since, learnt)
         return np.where(self._forecasts.known, score, 0.0)
 
     def _follow(self, cell: Cell) -> None:
         for _ in range(self._clock.follow(cell)):
             self._turn()
         if self._scales.windows % _EARLY == 0 and not self._forecasts.known.all():
-            self._refresh()
-
-    def _refresh(self) -> None:
-        self._forecasts.refresh()
-        self._derive()
-
-    def _derive(self) -> None:
-        """Make what follows from the forecasts' coefficients."""
-        self._shifts.set(self._forecasts.coefficients[0])
-        # What of a forecast's variance comes from not knowing the level, [scales, k].
-        anchored = 1 - self._forecasts.coefficients.sum(1)
-        self._open_level: Array = self._level.open * anchored**2
+            self._comparisons.refresh()
 
     def _turn(self) -> None:
         season, forecasts = self._season, self._forecasts
         self._live_days += 1
-        forecasts.turn()
-        self._volatility.turn()
+        self._comparisons.turn()
         self._runs.turn()
         before, day, week = (
             self._level.offset + season.at(self._clock.last),
@@ -350,7 +282,7 @@ class StreamLaw:
             windows = np.maximum(season.within_seconds / self.interval, 1)
             forecasts.begin(ready, moved, season.within, sampling / windows, days, season.swing)
         self._rebase(moved, before)
-        self._refresh()
+        self._comparisons.refresh()
         self._thresholds()
         self._describe()
 
@@ -385,36 +317,13 @@ class StreamLaw:
         self._critical = -ndtri(self._levels / 2)
 
     def _settle(self, streams: Mask, at: Array) -> None:
-        self._shifts.settle(streams)
+        self._comparisons.shifts.settle(streams)
         self._scales.settle(streams, at)
         self._evidence.forget(streams)
 
     def sensitivity(self, power: float = 0.9) -> Sensitivity:
         """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
-        forecasts, scales = self._forecasts, self._scales
-        lengths = np.array(scales.lengths, float)
-        information = np.stack(
-            [
-                self._shifts.information(length)
-                if 1 < length <= LONGEST
-                else length + 0 * self._units.sd
-                for length in scales.lengths
-            ]
-        )
-        sampling = 1 / (np.maximum(self._typical, 1) * information)
-        variance = np.stack(
-            [
-                forecasts.variance(index, sampling[index]) + self._open_level[index]
-                for index in range(len(lengths))
-            ]
-        )
-        return smallest_shift(
-            variance=variance,
-            threshold=forecasts.tails.thresholds(self._critical[:, None]),
-            duration=lengths * self.interval,
-            unit=self._units.sd,
-            power=power,
-        )
+        return self._comparisons.sensitivity(self._typical, self._critical, self.interval, power)
 
     def accept(self, streams: Mask) -> None:
         """Take the present level of some streams in alarm as normal, and end their alarms.
@@ -446,9 +355,9 @@ class StreamLaw:
         parts = {
             "scales": self._scales.arrays(),
             "forecasts": self._forecasts.arrays(),
-            "shifts": self._shifts.arrays(),
+            "shifts": self._comparisons.shifts.arrays(),
             "season": self._season.arrays(),
-            "volatility": self._volatility.arrays(),
+            "volatility": self._comparisons.volatility.arrays(),
             "runs": self._runs.arrays(),
             "sudden": self._sudden.arrays(),
             "level": self._level.arrays(),
@@ -495,8 +404,8 @@ class StreamLaw:
         fill(self._arrays(), found.arrays)
         self._clock, self._scales.windows = clock, windows
         self._live_days, self._profile_days = live_days, profile_days
-        self._derive()
-        self._volatility.refresh()
+        self._comparisons.derive()
+        self._comparisons.volatility.refresh()
         self._critical = -ndtri(self._levels / 2)
         self._describe()
         self._record()
