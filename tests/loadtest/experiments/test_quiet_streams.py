@@ -27,7 +27,7 @@ def test_a_stream_that_jumps_for_good_is_told_once_a_column():
 
 
 def test_rows_until_a_shift_is_told_are_compared_with_those_of_an_oracle():
-    size = Size(models=1, days=1, awake_models=1, known=5, horizon=40, ramps=(1,))
+    size = Size(models=1, days=1, awake_models=1, known=4, horizon=20, ramps=(1,))
     found = awake(STREAMS[0], size, 3, ramps=True)
     assert [each["shift_sd"] for each in found["shifts"]] == list(SHIFTS)
     half = found["shifts"][1]
