@@ -146,8 +146,9 @@ def report(found: Figures, size: Size) -> str:
     """Return the results as Markdown."""
     held = quiet_awake_targets.targets(found)
     met = sum(one.met for one in held)
-    lacking = [stream.name for stream in STREAMS][len(found["streams"]) :]
-    stopped = f" It was stopped before: {', '.join(lacking)}." if lacking else ""
+    there = {one["stream"] for one in found["streams"]}
+    lacking = [stream.name for stream in STREAMS if stream.name not in there]
+    stopped = f" Not simulated: {'; '.join(lacking)}." if lacking else ""
     return (
         "# Quiet and awake\n\n"
         f"{met} of {len(held)} targets are met (seed {found['seed']}, {found['minutes']:g} min)."

@@ -30,4 +30,4 @@ def test_a_report_says_how_many_targets_were_met_and_where_it_was_stopped():
     }  # fmt: skip
     told = report(found, QUICK)
     assert "5 of 7 targets are met (seed 4, 1.5 min)." in told
-    assert "It was stopped before: daily cycle" in told
+    assert "Not simulated: daily cycle" in told
