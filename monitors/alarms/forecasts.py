@@ -36,6 +36,9 @@ _PRIOR_SD_LOCAL: Final = 1.0
 _PRIOR_ERRORS: Final = 4.0
 """Errors that the first guess of the variance counts for."""
 
+_FACTOR_ERRORS: Final = 20.0
+"""Errors from which on they say how many times as much windows vary as independent rows do."""
+
 _YOUNG: Final = 432.0
 """Errors below which those of today and yesterday, too, say how heavy tails are."""
 
@@ -48,6 +51,16 @@ _TOGETHER: Final = 12
 _CYCLE: Final = 0.5
 """Amplitude, in standard deviations of a row, of the daily cycle that a stream may have for all
 that is known before two days of it."""
+
+_SHORT: Final = 7200.0
+"""Seconds of the longest scale on which another day's cycle is expected to be like that of the days
+before: a week's has seven times as long for the same swing."""
+
+_SUDDEN: Final = 2
+"""Windows of the longest scale that a jump at midnight shows on at once, which a cycle may have."""
+
+_LEAST_CYCLE: Final = 0.3
+"""Amplitude that is expected on short scales where days had none."""
 
 
 class Forecasts:
@@ -91,6 +104,8 @@ class Forecasts:
         distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
         swing = np.minimum(_CYCLE * 2 * np.pi * distance, _CYCLE)[:, None]
         self._cycle: Array = swing**2 * ~constant
+        widths_s = np.array(scales.lengths) * interval
+        self._short = (widths_s <= _SHORT) & (np.array(scales.lengths) > _SUDDEN)
         self.prior: Array = self._cycle.copy()
         self.prior_factor: Array = np.ones(streams)
         self.between: Array = np.zeros(streams)
@@ -195,7 +210,15 @@ class Forecasts:
             sums[YESTERDAY] = sums[TODAY]
             sums[TODAY] = 0
 
-    def begin(self, ready: Mask, moved: Mask, within: Array, by_rows: Array, days: Array) -> None:
+    def begin(
+        self,
+        ready: Mask,
+        moved: Mask,
+        within: Array,
+        by_rows: Array,
+        days: Array,
+        swing: Array,
+    ) -> None:
         """Let some streams' history count, and what their same times of day differ by.
 
         Args:
@@ -204,12 +227,13 @@ class Forecasts:
             within: [k] variance from day to day, or week to week, of the mean at one time.
             by_rows: [k] the same if rows were independent.
             days: [k] how many days are known.
+            swing: [k] amplitude of their cycle, in standard deviations of a row.
         """
         fresh = ready & (moved | ~self.known)
         if fresh.any():
             recent = self.errors[:, 0].sum(0)
             factor = np.maximum(recent[SQUARED] / np.maximum(recent[SAMPLED], 1e-300), 1.0)
-            factor = np.where(recent[N] > 20, np.minimum(factor, 1e3), 1.0)
+            factor = np.where(recent[N] > _FACTOR_ERRORS, np.minimum(factor, 1e3), 1.0)
             self.prior_factor[fresh] = factor[fresh]
             self._season_error[fresh] = 1.5
         bins = np.maximum(48 * (days - 1), 12)
@@ -217,7 +241,9 @@ class Forecasts:
         between = np.maximum(within - by_rows, 0.0)
         self.between[ready] = between[ready]
         # Two days that were alike by chance are no proof: what could be before still may be.
-        prior = between + self._cycle * 0.5 ** (days - 2)
+        usual = np.clip(2 * swing / _CYCLE, _LEAST_CYCLE / _CYCLE, 1.0)
+        cycle = self._cycle * np.where(self._short[:, None], usual**2, 1.0)
+        prior = between + cycle * 0.5 ** (days - 2)
         self.prior[:, ready] = prior[:, ready]
         a_day = np.minimum(self._a_day, 12)[:, None]
         self.prior_errors[:, fresh] = (a_day * np.maximum(days - 1, 1))[:, fresh]
@@ -227,6 +253,22 @@ class Forecasts:
             sums[..., moved] = 0
         # From now on these are errors of another estimate.
         self.errors[:, 1:, :ALL, begun] = 0
+
+    def shorten(self, times: float) -> None:
+        """Take all that is known as known of windows that were so many times as long.
+
+        The mean of a part varies at most so many times as much as that of the whole, unless the
+        parts of a window go against each other.
+        """
+        self.flush()
+        squared, sampled = self.errors[:, :, SQUARED], self.errors[:, :, SAMPLED]
+        squared[...] = sampled + times * np.maximum(squared - sampled, 0.0)
+        # What it was at first says what a cycle does to a long window.
+        n, ratio = (
+            self.errors[HISTORY, 0, N],
+            squared[HISTORY, 0] / np.maximum(sampled[HISTORY, 0], 1e-300),
+        )
+        self.prior_factor = np.where(n > _FACTOR_ERRORS, np.maximum(ratio, 1.0), self.prior_factor)
 
     def refresh(self) -> None:
         """Make coefficients, variances and tails from the sums."""

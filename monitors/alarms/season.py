@@ -98,10 +98,21 @@ class Season:
         self.within: Array = np.zeros(streams)
         self.within_seconds: Array = np.full(streams, DAY / _BINS)
 
-    def add(self, at: float, value: Array, weight: Array) -> None:
-        """Take in a window; `weight` 0 leaves a stream out."""
-        self.waiting_day[1] = int(at // DAY)
-        today = self.waiting[1, :, int(at % DAY * _BINS / DAY)]
+    def add(self, first: float, last: float, value: Array, weight: Array) -> None:
+        """Take in a window; `weight` 0 leaves a stream out.
+
+        A window that is longer than the bins counts in each that it reaches over, of one day.
+        """
+        at = (first + last) / 2
+        day = int(at // DAY)
+        self.waiting_day[1] = day
+        width = DAY / _BINS
+        place = int(at % DAY / width)
+        # Bins whose middles it has.
+        low = int(np.ceil((first - day * DAY) / width - 0.5))
+        high = int(np.floor((last - day * DAY) / width - 0.5))
+        reached = slice(max(min(low, place), 0), min(max(high, place), _BINS - 1) + 1)
+        today = self.waiting[1, :, reached]
         today[0] += weight
         today[1] += weight * value
 
@@ -158,9 +169,15 @@ class Season:
         unsure: Array = 0.01 * ((self.day**2).mean(0) + (self.week**2).mean(0))
         return unsure
 
+    @property
+    def swing(self) -> Array:
+        """[k] largest difference of a time of day to the level."""
+        largest: Array = np.abs(self.day).max(0)
+        return largest
+
     def seasons(self) -> tuple[Mask, Mask]:
         """Return which streams [k] have a daily and which a weekly profile."""
-        return np.abs(self.day).max(0) > 0, np.abs(self.week).max(0) > 0
+        return self.swing > 0, np.abs(self.week).max(0) > 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that is stored, by name."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from monitors.reference.row_codes import RowCodes
 
-MOST_CELLS: Final = 400
-LEAST_ROWS: Final = 50
+MOST_CELLS: Final = 700
+LEAST_ROWS: Final = 25
 MOST_ROWS: Final = 1000
 """Rows of a cell; more of them where there would be more than `MOST_CELLS` cells."""
 

@@ -231,7 +231,7 @@ def test_what_rows_in_csv_teach_and_what_they_do_not(tmp_path):
     told = []
     fit_profile(entry, path, columns=DataColumns(time="at", label="right"), told=told.append)
     profile = read_drift_reference(entry)
-    assert len(profile.cells) == 6
+    assert len(profile.cells) == 12
     assert profile.cells[0].first == 1767225600.0
     assert profile.columns["word"].categories == ("w0", "w1")
     assert profile.outputs is None

@@ -343,3 +343,60 @@ def test_a_state_whose_long_text_is_lost_is_refused():
     lost = {**law.state(), "arrays": {"$text": "0" * 64}}
     with pytest.raises(TypeError):
         StreamLaw(2, reference_of(2), 1.0).restore(lost)
+
+
+@pytest.mark.parametrize("apart", [3, 6])
+def test_an_order_in_coarser_cells_is_history_too(apart):
+    k, rng = 30, np.random.default_rng(12)
+    means = cycle(rng, 144 * 9, k)
+    coarse = means[: 144 * 8].reshape(-1, apart, k).mean(1)
+    cells = tuple(
+        Cell(first=600.0 * apart * at, last=600.0 * apart * (at + 1) - 1, n=1000 * apart,
+             counts=np.full(k, 1000.0 * apart), sums=row * 1000 * apart,
+             squares=(row**2 + 1) * 1000 * apart)
+        for at, row in enumerate(coarse)
+    )  # fmt: skip
+    law = StreamLaw(k, ReferenceMoments.of_cells(cells), rate=1.0)
+    assert law.interval == 600
+    today = means[144 * 8 :]
+    today[-6:, 4] += 0.5
+    said = run(law, today, 144 * 100)
+    assert onsets(said[:-6]) == 0
+    assert np.flatnonzero(said[-1].alarm).tolist() == [4]
+    assert said[0].basis[4].startswith("order of the profile")
+
+
+def test_an_order_with_hours_between_its_cells_is_no_history():
+    k, rng = 3, np.random.default_rng(13)
+    cells = tuple(cell_of(row, 7200.0 * at) for at, row in enumerate(independent(rng, 100, k)))
+    law = StreamLaw(k, ReferenceMoments.of_cells(cells), rate=1.0)
+    assert run(law, independent(rng, 1, k))[0].basis[0].startswith("independent rows")
+
+
+def test_bursts_of_rare_events_are_quiet_from_the_first_days_and_lasting_ones_are_told():
+    k, rng = 60, np.random.default_rng(14)
+    usual = np.full(k, 1e-3)
+    reference = ReferenceMoments(mean=usual, variance=usual * (1 - usual), n=np.full(k, 5000.0))
+    law = StreamLaw(k, reference, rate=12.0)
+    said = []
+    for at in range(144 * 5):
+        share = np.where(rng.random(k) < 0.01, 0.05, usual)
+        said.append(law.observe(shares(at, 1000, rng.binomial(1000, share)), 0))
+    assert onsets(said) <= 4
+    for at in range(144 * 5, 144 * 5 + 5):
+        share = np.where(np.arange(k) == 9, 0.05, usual)
+        said.append(law.observe(shares(at, 1000, rng.binomial(1000, share)), 0))
+    assert np.flatnonzero(said[-1].alarm).tolist() == [9]
+
+
+def test_a_rare_share_that_grows_is_told_at_once_as_soon_as_days_are_known():
+    k, rng = 20, np.random.default_rng(15)
+    usual = np.full(k, 5e-4)
+    reference = ReferenceMoments(mean=usual, variance=usual * (1 - usual), n=np.full(k, 5000.0))
+    law = StreamLaw(k, reference, rate=1.0)
+    for at in range(144 * 3 + 20):
+        said = law.observe(shares(at, 1000, rng.binomial(1000, usual)), 0)
+        assert not said.alarm.any()
+    share = np.where(np.arange(k) == 9, 0.05, usual)
+    said = law.observe(shares(144 * 3 + 20, 1000, rng.binomial(1000, share)), 0)
+    assert np.flatnonzero(said.alarm).tolist() == [9]

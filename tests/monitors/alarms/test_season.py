@@ -14,7 +14,7 @@ def days(season, value, count, start=0):
         for window in range(144):
             at = day * DAY + window * 600 + 300
             noisy = value(at) + rng.normal(0, 0.03, season.within.shape)
-            season.add(at, noisy, np.ones_like(season.within))
+            season.add(at, at, noisy, np.ones_like(season.within))
         season.turn()
 
 
@@ -52,8 +52,23 @@ def test_a_week_is_learnt_from_two():
 def test_dropped_days_are_not_learnt():
     season = Season(1)
     days(season, lambda at: np.array([0.0]), 2)
-    season.add(2 * DAY, np.array([9.0]), np.ones(1))
+    season.add(2 * DAY, 2 * DAY, np.array([9.0]), np.ones(1))
     season.drop(np.array([True]), yesterday=True)
     season.turn()
     season.turn()
     assert season.days.periods[0] == 1
+
+
+def test_a_window_longer_than_the_bins_counts_in_all_that_it_reaches_over():
+    season = Season(1)
+    hour = 3600.0
+    for day in range(3):
+        for begin in range(0, 24, 2):
+            first, last = day * DAY + begin * hour, day * DAY + (begin + 2) * hour - 1
+            season.add(first, last, np.array([float(begin < 12)]), np.ones(1))
+        season.turn()
+    assert season.days.periods[0] == 2
+    assert (season.days.sums[0, :, 0] == 2).all()
+    assert season.at(6 * hour)[0] == pytest.approx(0.5, abs=0.01)
+    assert season.at(18 * hour)[0] == pytest.approx(-0.5, abs=0.01)
+    assert season.swing[0] == pytest.approx(0.5, abs=0.01)

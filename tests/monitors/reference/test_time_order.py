@@ -11,7 +11,7 @@ def fitted(rows, times=None, **columns):
 
 
 @pytest.mark.parametrize(
-    ("rows", "cells"), [(99, 0), (100, 2), (5000, 100), (40_000, 400), (600_000, MOST_CELLS)]
+    ("rows", "cells"), [(49, 0), (50, 2), (5000, 200), (40_000, MOST_CELLS), (600_000, MOST_CELLS)]
 )
 def test_a_reference_is_cut_in_so_many_cells(rows, cells):
     profile = fitted(rows)
@@ -27,7 +27,7 @@ def test_cells_are_in_the_order_of_the_times():
     profile = fitted(1000, times, y=times)
     spans = [(cell.first, cell.last) for cell in profile.cells]
     assert spans == sorted(spans)
-    assert spans[0] == (0.0, 49.0)
+    assert spans[0] == (0.0, 24.0)
     # The lowest values of y are all in the first cell.
     y = profile.columns["y"]
     assert profile.cells[0].counts[-y.bins :][:3].sum() == y.counts[:3].sum()

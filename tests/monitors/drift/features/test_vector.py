@@ -77,7 +77,7 @@ def test_moments_are_those_of_the_reference_and_what_it_never_had_is_possible(re
 def test_cells_of_the_reference_add_up_to_it(reference):
     features = FeatureVector(reference)
     moments = features.moments()
-    assert len(moments.cells) == 40
+    assert len(moments.cells) == 80
     whole = moments.cells[0]
     for cell in moments.cells[1:]:
         whole = whole.merged(cell)
