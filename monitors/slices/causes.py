@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from monitors.slices.carriers import carriers
-from monitors.slices.feature_matrix import FeatureMatrix
+from monitors.reference.feature_matrix import FeatureMatrix
 
 Cause = Literal["covariate shift", "concept shift", "unseen region"]
 CAUSES: Final[tuple[Cause, ...]] = ("covariate shift", "concept shift", "unseen region")
