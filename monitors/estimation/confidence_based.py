@@ -32,7 +32,8 @@ def fit_cbpe(reference: LabelledPredictions) -> Figures:
         reference: labelled rows with scores.
 
     Returns:
-        Takes rows; gives accuracy, balanced accuracy, precision, recall, F1 and AUROC by name.
+        Takes rows; gives accuracy, balanced accuracy, precision, recall, F1, AUROC, log loss and
+        Brier score by name.
 
     Raises:
         ValueError: there are no scores, all labels are of one class, or all scores alike.

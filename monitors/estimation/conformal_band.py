@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,42 @@ class Estimated:
     high: float
     rows: int
     coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class BandedFigures:
+    """Figures whose bands are known.
+
+    Attributes:
+        figures: estimates them.
+        reach: half width of the band by metric.
+        chunk_rows: rows that the bands are of.
+        coverage: that they state.
+    """
+
+    figures: Figures
+    reach: Mapping[str, float]
+    chunk_rows: int
+    coverage: float
+
+    def estimate(self, rows: Predictions) -> dict[str, Estimated]:
+        """Return figures of the rows by metric.
+
+        Raises:
+            ValueError: columns or classes differ from those of the reference.
+        """
+        wider = math.sqrt(max(self.chunk_rows / rows.n, 1.0))
+        return {
+            name: Estimated(
+                metric=name,
+                value=value,
+                low=value - self.reach[name] * wider,
+                high=value + self.reach[name] * wider,
+                rows=rows.n,
+                coverage=self.coverage,
+            )
+            for name, value in self.figures(rows).items()
+        }
 
 
 class BandedEstimator:
@@ -76,34 +112,26 @@ class BandedEstimator:
         seed: int = 0,
     ) -> None:
         chunks = _chunks(reference, chunk_rows, alpha, seed)
-        self._alpha, self._chunk_rows = alpha, chunk_rows
-        found = _errors(reference, chunks, fit, realise)
-        self.errors: Mapping[str, np.ndarray] = found
+        found = _errors(reference, chunks, fit, realise, seed)
+        self.errors: Mapping[str, np.ndarray] = found.same
         """Estimate - realised value of each chunk of the reference, [chunks], by metric."""
-        self.reach = {
-            name: conformal_reach(np.abs(values), alpha) for name, values in found.items()
-        }
+        self.apart: Mapping[str, np.ndarray] = found.apart
+        """Estimate of some rows - realised value of as many others of the same stretch, [pairs of
+        chunks], by metric: how far labels of some rows may be from an estimate of all."""
+        self._figures = BandedFigures(
+            fit(reference), reaches(found.same, alpha), chunk_rows, 1 - alpha
+        )
+        self.reach = self._figures.reach
         """Half width of the band by metric."""
-        self._figures = fit(reference)
 
     def estimate(self, rows: Predictions) -> dict[str, Estimated]:
-        """Return figures of the rows by metric.
+        """Return figures of the rows by metric; see `BandedFigures.estimate`."""
+        return self._figures.estimate(rows)
 
-        Raises:
-            ValueError: columns or classes differ from those of the reference.
-        """
-        wider = math.sqrt(max(self._chunk_rows / rows.n, 1.0))
-        return {
-            name: Estimated(
-                metric=name,
-                value=value,
-                low=value - self.reach[name] * wider,
-                high=value + self.reach[name] * wider,
-                rows=rows.n,
-                coverage=1 - self._alpha,
-            )
-            for name, value in self._figures(rows).items()
-        }
+
+def reaches(errors: Mapping[str, np.ndarray], alpha: float) -> dict[str, float]:
+    """Return the half width of the band by metric; see `conformal_reach`."""
+    return {name: conformal_reach(np.abs(values), alpha) for name, values in errors.items()}
 
 
 def conformal_reach(errors: np.ndarray, alpha: float) -> float:
@@ -138,21 +166,41 @@ def _chunks(
     return np.split(order[reference.n - count * chunk_rows :], count)
 
 
+class _Errors(NamedTuple):
+    same: dict[str, np.ndarray]
+    apart: dict[str, np.ndarray]
+
+
 def _errors(
     reference: LabelledPredictions,
     chunks: list[np.ndarray],
     fit: Fit,
     realise: Callable[[LabelledPredictions], Mapping[str, float]],
-) -> dict[str, np.ndarray]:
+    seed: int,
+) -> _Errors:
     folds = min(len(chunks), _FOLDS)
-    found: dict[str, list[float]] = {}
+    same: dict[str, list[float]] = {}
+    apart: dict[str, list[float]] = {}
+    rng = np.random.default_rng(seed)
+
+    def note(
+        into: dict[str, list[float]], figures: Figures, rows: np.ndarray, labelled: np.ndarray
+    ) -> None:
+        truth = realise(reference.take(labelled))
+        for name, value in figures(reference.take(rows).predictions).items():
+            into.setdefault(name, []).append(value - truth[name])
+
     for fold in np.array_split(np.arange(len(chunks)), folds):
         rest = np.ones(reference.n, np.bool_)
         rest[np.concatenate([chunks[at] for at in fold])] = False
         figures = fit(reference.take(rest))
         for at in fold:
-            chunk = reference.take(chunks[at])
-            truth = realise(chunk)
-            for name, value in figures(chunk.predictions).items():
-                found.setdefault(name, []).append(value - truth[name])
-    return {name: np.array(values) for name, values in found.items()}
+            note(same, figures, chunks[at], chunks[at])
+        for at in fold[: len(fold) // 2 * 2 : 2]:
+            stretch = rng.permutation(np.concatenate((chunks[at], chunks[at + 1])))
+            some, others = np.split(stretch, 2)
+            note(apart, figures, some, others)
+    return _Errors(
+        {name: np.array(values) for name, values in same.items()},
+        {name: np.array(values) for name, values in apart.items()},
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-_MOST_ROWS: Final = 20_000
+_MOST_ROWS: Final = 5_000
 """Rows of the reference that the classifier learns from."""
 _LARGEST: Final = 50.0
 """Weight that a row has at most: beyond, the reference says nothing of these rows."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from monitors.estimation.predictions import LabelledPredictions, Predictions, class_scores
+
+_SMALLEST: Final = float(np.finfo(np.float64).eps)
+_ROUNDING: Final = 1e-3
+"""How far the sum of a row's probabilities may be from one."""
 
 
 def expected_figures(predictions: Predictions, probabilities: np.ndarray) -> dict[str, float]:
@@ -12,7 +18,7 @@ def expected_figures(predictions: Predictions, probabilities: np.ndarray) -> dic
 
     Of two classes precision, recall, F1 and AUROC are those of class 1; of more they are means
     over the classes that have them, one against the rest. Labels as probabilities of 0 and 1 give
-    the figures that scikit-learn defines.
+    the figures that scikit-learn defines. The Brier score of two classes is half the sum over both.
 
     Source: Białek et al. (2024), arXiv:2401.08348, for the expected confusion matrix. The AUROC is
     the expected share of ordered pairs of different rows over the expected share of pairs.
@@ -38,6 +44,23 @@ def expected_figures(predictions: Predictions, probabilities: np.ndarray) -> dic
         "recall": _mean(recalls[which]),
         "f1": _mean(f1[which]),
         "auroc": _mean(areas),
+        **_losses(scores, probabilities),
+    }
+
+
+def _losses(scores: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return expected log loss and Brier score of scores that are probabilities; NaN of others."""
+    proper = (scores >= 0).all() and bool((np.abs(scores.sum(axis=1) - 1) <= _ROUNDING).all())
+    if not proper:
+        return {"log_loss": float("nan"), "brier": float("nan")}
+    shown = scores.astype(np.float64)
+    logs = -np.log(np.clip(shown, _SMALLEST, 1 - _SMALLEST))
+    # (s - 1)^2 where a class is the true one, and s^2 where it is not.
+    squares = probabilities * (1 - 2 * shown) + shown**2
+    brier = float(squares.sum(axis=1).mean())
+    return {
+        "log_loss": float((probabilities * logs).sum(axis=1).mean()),
+        "brier": brier / 2 if scores.shape[1] == 2 else brier,
     }
 
 

@@ -64,7 +64,7 @@ class MonitorSet:
             return None
         for blind in built.blind:
             self._not_watched(descriptor, blind)
-            if not blind.in_part:
+            if not (blind.in_part or blind.by_default):
                 self._blind[descriptor.name] = blind.why
         if built.monitor is None:
             return None
@@ -74,7 +74,8 @@ class MonitorSet:
         part = " in part" if blind.in_part else ""
         told = f"{descriptor.called} of {self._model} is not watched{part}"
         self._notes.append(f"{told}: {blind.why}")
-        self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
+        if not blind.by_default:
+            self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
 
     def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
         model, version = self._entry.name, self._entry.version

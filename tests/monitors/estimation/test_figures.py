@@ -16,6 +16,7 @@ def rows(classes, seed=0, n=300):
     rng = np.random.default_rng(seed)
     # Rounded, so that there are ties.
     scores = np.round(rng.dirichlet(np.ones(classes), size=n), 2)
+    scores /= scores.sum(axis=1, keepdims=True)
     labels = (rng.random((n, 1)) > scores.cumsum(axis=1)[:, :-1]).sum(axis=1)
     return LabelledPredictions(predictions=Predictions(features={}, scores=scores), labels=labels)
 
@@ -38,8 +39,21 @@ def test_realised_figures_equal_scikit_learn(classes):
         "recall": metrics.recall_score(given.labels, predicted, average=average),
         "f1": metrics.f1_score(given.labels, predicted, average=average),
         "auroc": np.mean(areas),
+        "log_loss": metrics.log_loss(given.labels, scores),
+        "brier": metrics.brier_score_loss(given.labels, scores),
     }
     assert found == pytest.approx(expected)
+
+
+def test_scores_that_are_no_probabilities_have_no_loss():
+    given = rows(2)
+    logits = LabelledPredictions(
+        predictions=Predictions(features={}, scores=given.predictions.scores * 7 - 3),
+        labels=given.labels,
+    )
+    found, expected = realised_class_figures(logits), realised_class_figures(given)
+    assert np.isnan([found["log_loss"], found["brier"]]).all()
+    assert found["auroc"] == pytest.approx(expected["auroc"])
 
 
 def test_expected_figures_are_means_over_labels_that_are_drawn():
