@@ -17,6 +17,7 @@ from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
 from monitors.performance.metrics.class_counts import ClassCounts
 from monitors.windows.aged_blocks import unpacked
+from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import InvalidInput, Unsupported
@@ -228,6 +229,15 @@ def test_what_nobody_judges_is_told(make):
         "drift of model 'loans' is not watched: its monitors.drift is null",
         "quality of model 'loans': no verdict yet, 0 of 100 rows",
         "accuracy of model 'loans': no verdict yet, 0 of 200 labelled rows",
+        (
+            "estimated performance of model 'loans' is not watched: the profile has too few "
+            "labelled rows with scores or numbers; run `vigil profile loans --data FILE --label "
+            "COLUMN`, or set monitors.estimation to null in its model.yaml"
+        ),
+    ]
+    assert watch.unjudged == [
+        Unjudged("loans", "1", name, "waiting", f"no window of {of}rows is full yet")
+        for name, of in (("quality", ""), ("performance", "labelled "))
     ]
     unprofiled = make()
     assert "the version has no profile" in unprofiled.not_judged[0]

@@ -30,8 +30,8 @@ def build(entry: ModelEntry) -> Built:
             f"{entry.name} --data FILE --label COLUMN`, or set monitors.estimation to null in its "
             f"model.yaml"
         )
-        by_default = "estimation" not in config.monitors.model_fields_set
-        return Built(None, (Blind(why, by_default=by_default),))
+        # It is on unless somebody says otherwise, and most profiles have no labels.
+        return Built(None, (Blind(why, by_default=True),))
     # What is missing of thresholds to be learnt, the monitor of performance tells.
     limits, _ = known_thresholds(entry)
     judged = EstimationSettings(limits, settings.every_s, rate(config, ESTIMATION))

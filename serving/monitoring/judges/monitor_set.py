@@ -46,6 +46,7 @@ class MonitorSet:
         self._time = time
         self.published = 0
         self._notes: list[str] = []
+        self._by_default: list[str] = []
         self._failures: dict[str, str] = {}
         self._blind: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
@@ -73,9 +74,11 @@ class MonitorSet:
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""
         told = f"{descriptor.called} of {self._model} is not watched{part}"
+        if blind.by_default:
+            self._by_default.append(f"{told}: {blind.why}")
+            return
         self._notes.append(f"{told}: {blind.why}")
-        if not blind.by_default:
-            self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
+        self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
 
     def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
         model, version = self._entry.name, self._entry.version
@@ -236,6 +239,7 @@ class MonitorSet:
             *self._notes,
             *filter(None, waiting),
             *(f"{name} of {self._model} failed: {error}" for name, error in failed),
+            *self._by_default,
         ]
 
     def take_passed(self) -> list[Finding]:
