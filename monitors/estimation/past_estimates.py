@@ -12,7 +12,8 @@ _MOST: Final = 512
 
 
 class PastEstimates:
-    """Estimates of windows by time; of the older half every second one goes when it is full.
+    """Estimates of windows by time, the denser the later: when it is full, one goes that has
+    neighbours close to it for its age.
 
     Args:
         metrics: names, whose order that of the values is.
@@ -30,9 +31,13 @@ class PastEstimates:
         self._times.append(began)
         self._values.append([estimates.get(name, float("nan")) for name in self._metrics])
         if len(self._times) > _MOST:
-            half = _MOST // 2
-            self._times[:half] = self._times[:half:2]
-            self._values[:half] = self._values[:half:2]
+            self._thin()
+
+    def _thin(self) -> None:
+        times = np.array(self._times)
+        gaps = times[2:] - times[:-2]
+        least = int(np.argmin(gaps / np.maximum(times[-1] - times[1:-1], 1e-9))) + 1
+        del self._times[least], self._values[least]
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """Return what was estimated of the windows that rows were in, float64 [n, metrics].
