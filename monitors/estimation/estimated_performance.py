@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -215,7 +215,7 @@ class EstimatedPerformanceMonitor:
             what = "scores and answer are" if self._classes else "answer is a"
             return f"no row of the window whose {what} finite, or the metric is not defined of it"
         if trust.trusted is False:
-            return f"the estimate is not trusted: {trust.why}"
+            return _not_trusted(trust)
         return NO_THRESHOLD if threshold is None else ""
 
     # -- labels -------------------------------------------------------------------------
@@ -225,7 +225,32 @@ class EstimatedPerformanceMonitor:
         for realised in self._realised.add(rows):
             self._errors = [self._error(name, realised) for name in realised.truth]
             found += self._errors
+        if not found:
+            return []
+        trusted = [self._trusted_now(each) for each in self._estimates]
+        found += [
+            now for now, before in zip(trusted, self._estimates, strict=True) if now is not before
+        ]
+        self._estimates = trusted
         return found
+
+    def _trusted_now(self, finding: Finding) -> Finding:
+        """Return an estimate as it is trusted since labels have come; the same where it was so."""
+        trust = self._realised.verdict(finding.metric)
+        told = _trust_in_words(trust)
+        if told.partition(":")[0] == str(finding.detail["trust"]).partition(":")[0]:
+            return finding
+        reason = finding.reason
+        if finding.breached is not None and trust.trusted is False:
+            reason = _not_trusted(trust)
+        return replace(
+            finding,
+            breached=None if reason else finding.breached,
+            since=None if reason else finding.since,
+            reason=reason,
+            severity=_severity(trust),
+            detail={**finding.detail, "trust": told},
+        )
 
     def _error(self, name: str, realised: Realised) -> Finding:
         trust = self._realised.verdict(name)
@@ -320,6 +345,10 @@ def _bounds(estimate: Estimated | None) -> tuple[float, float] | None:
 
 def _severity(trust: Verdict) -> Severity:
     return "ticket" if trust.may_alert else "info"
+
+
+def _not_trusted(trust: Verdict) -> str:
+    return f"the estimate is not trusted: {trust.why}"
 
 
 def _trust_in_words(trust: Verdict) -> str:

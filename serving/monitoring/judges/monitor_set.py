@@ -238,8 +238,8 @@ class MonitorSet:
         return [
             *self._notes,
             *filter(None, waiting),
-            *(f"{name} of {self._model} failed: {error}" for name, error in failed),
             *self._by_default,
+            *(f"{name} of {self._model} failed: {error}" for name, error in failed),
         ]
 
     def take_passed(self) -> list[Finding]:

@@ -123,6 +123,21 @@ def test_a_concept_shift_takes_the_trust_and_with_it_the_verdict():
     assert not math.isnan(last["accuracy"].value)
 
 
+def test_trust_that_is_lost_takes_the_latest_verdict_at_once():
+    judge = monitor(threshold=0.85)
+    for at in range(10):
+        window(judge, at, labels=True)
+    for at in range(10, 40):
+        breached = window(judge, at, shift=1.0, labels=True)["accuracy"].breached
+    assert breached is True
+    _, scores, truth = drawn(ROWS * 10, 7)
+    found = judge.update(labelled(scores, 1 - truth, 39 * 60.0, 1e6), 0.0)
+    last = [each for each in found if each.metric == "accuracy"]
+    assert [(each.breached, each.severity) for each in last] == [(None, "info")]
+    assert last[0].reason.startswith("the estimate is not trusted")
+    assert last[0] in judge.restore(json.loads(json.dumps(judge.state())))
+
+
 def test_late_labels_are_compared_with_the_estimate_of_their_window():
     judge = monitor()
     hard = drawn(ROWS, 5, shift=1.2)
