@@ -42,7 +42,7 @@ class Size:
     windows: int
 
 
-QUICK: Final = Size(seeds=5, windows=20)
+QUICK: Final = Size(seeds=4, windows=20)
 FULL: Final = Size(seeds=100, windows=40)
 
 Made = Callable[[np.random.Generator, int, float], LabelledPredictions]

@@ -64,4 +64,4 @@ class RowBuffer:
 
 
 def _text(array: np.ndarray) -> str:
-    return binascii.b2a_base64(np.ascontiguousarray(array), newline=False).decode()
+    return binascii.b2a_base64(np.ascontiguousarray(array).tobytes(), newline=False).decode()
