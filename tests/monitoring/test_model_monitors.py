@@ -389,7 +389,7 @@ def test_a_correction_revises_the_latest_finding(make):
 def test_errors_of_numbers_are_judged_and_revised(make):
     output = {"name": "p", "datatype": "FP32", "shape": [-1, 1]}
     watch = make(output, {"drift": None, "performance": {"metric": "rmse", "max": 0.5}})
-    assert watch.not_judged[-1] == "error of model 'loans': no verdict yet, 0 of 200 labelled rows"
+    assert "error of model 'loans': no verdict yet, 0 of 200 labelled rows" in watch.not_judged
     event = replace(predictions(200, output), outputs={"p": np.full((200, 1), 2, np.float32)})
     watch.update(event, 1000)
     assert watch.label(labels(200, truth=2), 1000) == LabelCounts(accepted=200)
