@@ -104,6 +104,7 @@ experiments: $(STAMP)  ## After how many rows are losses and gaps found, and wha
 	$(BIN)/python -m loadtest.experiments.quiet_awake $(SIZE) --write
 	$(BIN)/python -m loadtest.experiments.slices $(SIZE) --write
 	$(BIN)/python -m loadtest.experiments.causes $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.estimates $(SIZE) --write
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)

@@ -11,6 +11,8 @@ Severity = Literal["info", "ticket", "page"]
 """What a breach is worth: to be looked up, to be worked on in office hours, to wake somebody."""
 
 
+ESTIMATION_ERROR: Final = "_estimation_error"
+"""Behind the name of a metric: how far its estimate was from what labels say."""
 NO_THRESHOLD: Final = "no threshold set"
 """Why a finding without one has no verdict."""
 

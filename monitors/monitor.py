@@ -15,15 +15,17 @@ class Needs:
     """Which rows a monitor is shown, and what has to be in them.
 
     A monitor that needs labels is shown rows whose truth became known; any other one predictions.
-    One that needs groups is shown both, because some learn their groups with the label.
+    One that needs groups is shown both, because some learn their groups with the label; so is one
+    that compares what it has said of predictions with their truths.
 
     Attributes:
         columns: the watched columns of the inputs.
         outputs: the model's outputs.
         predicted: what labels are compared with, the predicted class of a classifier.
         labels: what is true.
-        scores: those of the classes, where labelled rows have some.
+        scores: those of the classes, where rows have some.
         groups: names of sensitive attributes.
+        truths: rows whose truth became known, beside predictions.
     """
 
     columns: bool = False
@@ -32,6 +34,7 @@ class Needs:
     labels: bool = False
     scores: bool = False
     groups: tuple[str, ...] = ()
+    truths: bool = False
 
     @property
     def takes_predictions(self) -> bool:
@@ -41,7 +44,7 @@ class Needs:
     @property
     def takes_labelled(self) -> bool:
         """Whether it is shown rows whose truth became known."""
-        return self.labels or bool(self.groups)
+        return self.labels or self.truths or bool(self.groups)
 
 
 class Monitor(Protocol):

@@ -36,6 +36,8 @@ class Rows:
             predictions.
         positions: how many rows of the version had a label before each one, int64 [n], rising; -1
             where that is not known; empty for predictions.
+        answered: with labels, when each row was answered, seconds since the epoch, float64 [n];
+            empty where nobody knows.
         request_ids: the client's id of each row's request, length n; empty with labels.
         row_index: index of each row inside its request, int64 [n]; empty with labels.
     """
@@ -50,6 +52,7 @@ class Rows:
     predicted: np.ndarray | None = None
     labels: np.ndarray | None = None
     positions: np.ndarray | Sequence[int] = ()
+    answered: np.ndarray | Sequence[float] = ()
     request_ids: Sequence[str] = ()
     row_index: np.ndarray | Sequence[int] = ()
 
@@ -67,6 +70,7 @@ class Rows:
             predicted=None if self.predicted is None else self.predicted[rows],
             labels=None if self.labels is None else self.labels[rows],
             positions=self.positions[rows],
+            answered=self.answered[rows],
             request_ids=self.request_ids[rows],
             row_index=self.row_index[rows],
         )

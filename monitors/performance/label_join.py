@@ -12,6 +12,7 @@ import numpy as np
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.group_values import SharedGroups
 from monitors.performance.label_kinds import ClassLabels, LabelKind
+from monitors.performance.label_orders import LabelOrders, Wanted
 from monitors.performance.labels import (
     CorrectedRow,
     JoinedRow,
@@ -59,6 +60,20 @@ class Joined(NamedTuple):
     counts: LabelCounts
     rows: list[JoinedRow]
     corrected: list[CorrectedRow]
+
+
+class Ordered(NamedTuple):
+    """Rows that are wanted next.
+
+    Attributes:
+        wanted: rows to label.
+        pool: rows that they were drawn from.
+        released: rows whose label had come and was not counted, and counts now.
+    """
+
+    wanted: list[Wanted]
+    pool: int
+    released: list[JoinedRow]
 
 
 SLACK_S: Final = 1.0
@@ -259,6 +274,31 @@ class LabelJoin:
         self.expire(now)
         return Joined(LabelCounts(**counts), joined, corrected)
 
+    def order(self, orders: LabelOrders, rows: int, seed: int, now: float) -> Ordered:
+        """Draw rows to label among those that may get a label that counts.
+
+        Args:
+            orders: the orders before; it remembers this one.
+            rows, seed: see `LabelOrders.draw`.
+            now: seconds since the epoch.
+        """
+        pool = [row for row in self._rows.rows() if self._may_be_ordered(row, orders, now)]
+        keys = [row.key for row in pool]
+        held_out = {row.key: row for row in pool if row.label is not None}
+        wanted = orders.draw(keys, [row.scores for row in pool], rows, seed)
+        released = [
+            _joined(held_out[each.key], held_out[each.key].label)
+            for each in wanted
+            if each.key in held_out
+        ]
+        unlabelled = [each for each in wanted if each.key not in held_out]
+        return Ordered(unlabelled, len(pool), released)
+
+    def _may_be_ordered(self, row: StoredRow, orders: LabelOrders, now: float) -> bool:
+        if row.label is not None:
+            return orders.held_out(row.key)
+        return not orders.drawn_at_random(row.key) and not self._too_old(row, now)
+
     def expire(self, now: float) -> None:
         """Drop labels that have waited too long, or are too many, and count them."""
         self.expired += self._pending.expire(now)
@@ -331,12 +371,7 @@ class LabelJoin:
         row.label = KnownLabel(label.truth, self.labelled, learned, label.known_at, label.since)
         self._rows.touch(row)
         self.labelled += 1
-        delay = max(label.since - row.timestamp, 0.0)
-        position = row.label.position
-        return JoinedRow(
-            row.predicted, label.truth, learned, position, delay, row.key, label.since,
-            row.groups, row.scores,
-        )  # fmt: skip
+        return _joined(row, row.label)
 
     def _forget_oldest(self, count: int) -> None:
         self._remember(self._rows.forget(count))
@@ -344,6 +379,16 @@ class LabelJoin:
     def _remember(self, gone: Forgotten) -> None:
         self._forgotten.add_all(gone.plain)
         self._forgotten.add_labelled(gone.labelled, gone.latest)
+
+
+def _joined(row: StoredRow, label: KnownLabel | None) -> JoinedRow:
+    assert label is not None
+    learned = {name: value for name, value in label.learned.items() if value is not None}
+    delay = max(label.came - row.timestamp, 0.0)
+    return JoinedRow(
+        row.predicted, label.truth, learned, label.position, delay, row.key, label.came,
+        row.groups, row.scores,
+    )  # fmt: skip
 
 
 def _shown(y_true: Truth) -> str:

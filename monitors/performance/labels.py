@@ -129,6 +129,7 @@ def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:
         predicted=_values([_predicted(row) for row in joined]),
         labels=_values([row.y_true for row in joined]),
         positions=np.array([row.position for row in joined], dtype=np.int64),
+        answered=np.array([row.came - row.delay_s for row in joined], dtype=np.float64),
     )
 
 

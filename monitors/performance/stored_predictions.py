@@ -117,6 +117,12 @@ class StoredPredictions:
         row = self._rows.get(number)
         return self._columns.row(number) if row is None else row
 
+    def rows(self) -> Iterator[StoredRow]:
+        """Yield all predictions; whoever changes one says so by `touch`."""
+        for number in tuple(self._index.values()):
+            row = self._rows.get(number)
+            yield self._columns.row(number) if row is None else row
+
     def added(self, back: int) -> StoredRow:
         """Return the row that came as the last but `back` - 1, also if another replaced it."""
         number = self._columns.end - back

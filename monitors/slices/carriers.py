@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from monitors.slices.coarse_columns import coarse_column, plain
+from monitors.reference.coarse_columns import coarse_column, plain
 
 _BINS: Final = 10
 

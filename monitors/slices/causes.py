@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from monitors.reference.feature_matrix import FeatureMatrix
 from monitors.slices.carriers import carriers
-from monitors.slices.feature_matrix import FeatureMatrix
 
 Cause = Literal["covariate shift", "concept shift", "unseen region"]
 CAUSES: Final[tuple[Cause, ...]] = ("covariate shift", "concept shift", "unseen region")

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from monitors.reference.categorical_column import CategoricalColumn
+from monitors.reference.coarse_columns import Coarse, coarse_column, plain
 from monitors.reference.numeric_column import LARGEST, NumericColumn
-from monitors.slices.coarse_columns import Coarse, coarse_column, plain
 
 MOST_BINS: Final = 10
 

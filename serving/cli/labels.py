@@ -1,12 +1,15 @@
-"""`vigil labels push`: send the labels in a file to a model."""
+"""`vigil labels`: send the labels in a file to a model, or ask which rows to label next."""
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
+from serving.channel.messages.observation import LabelsWantedReply
 from serving.cli.client import Client
 from serving.cli.console import ERR, OUT, complain, say, with_progress
 from serving.cli.label_files.opening import LabelFile, open_labels
@@ -66,6 +69,59 @@ def push(
     except WrongFile as error:
         complain(f"vigil: {error.message}", style="red")
         raise typer.Exit(WRONG_FILE) from None
+
+
+@app.command()
+@asks(GATEWAY, "the gateway")
+def wanted(
+    target: Target,
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    rows: Annotated[int, typer.Option(min=1, max=10_000, help="How many rows at most.")] = 200,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the rows: CSV, with an empty column y_true to be filled in."),
+    ] = None,
+) -> None:
+    """Order the rows to label next: half at random, half where the answer may be wrong."""
+    if out is not None and out.exists():
+        raise VigilError(f"{out}: is there already; name another file with --out")
+    answer = Client(target.url).post(
+        "v2", "models", model, "labels", "wanted",
+        body=msgspec.json.encode({"rows": rows}),
+        headers={"Content-Type": "application/json"},
+    )  # fmt: skip
+    found = answer.read(LabelsWantedReply)
+    if out is not None:
+        _write(out, found)
+    if target.as_json:
+        OUT.print_json(msgspec.json.encode(found).decode())
+        return
+    if not found.rows:
+        say(f"no row of version {found.version} waits for a label: all have one, or none has come")
+        return
+    at_random = sum(each.at_random for each in found.rows)
+    say(
+        f"{len(found.rows)} of {found.pool} rows of version {found.version} are wanted: "
+        f"{at_random} drawn at random, whose labels count in what is measured, and "
+        f"{len(found.rows) - at_random} whose answer may be wrong"
+    )
+    if out is not None:
+        say(f"fill in y_true in {out}, then: vigil labels push {model} {out}")
+        return
+    for each in found.rows:
+        say(f"{each.id},{each.index},{each.propensity:.6g}")
+
+
+def _write(out: Path, found: LabelsWantedReply) -> None:
+    try:
+        with out.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(("id", "index", "y_true", "propensity", "at_random"))
+            for each in found.rows:
+                told = (f"{each.propensity:.8g}", str(each.at_random).lower())
+                table.writerow((each.id, each.index, "", *told))
+    except OSError as error:
+        raise VigilError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 def _push(opened: LabelFile, pushing: LabelPush, target: Target, shown: bool) -> None:

@@ -159,6 +159,24 @@ class PerformanceMonitor(Section):
     )
 
 
+class EstimationMonitor(Section):
+    """How good answers probably are where no labels have come, from the profile's labelled rows."""
+
+    window: int = Field(
+        1000,
+        ge=25,
+        le=10_000,
+        description="Most rows per window. It has a twentieth of the profile's labelled held-out "
+        "rows, if that is less; `vigil profile` learns how far off estimates of as many are.",
+    )
+    every_s: float = Field(
+        60,
+        ge=0,
+        description="Seconds from the beginning of a window to that of the next one at least; "
+        "rows in between are not looked at.",
+    )
+
+
 class Monitors(Section):
     """Which windowed judges run for the model."""
 
@@ -168,13 +186,17 @@ class Monitors(Section):
         description="Of inputs it needs `monitors.drift`, whose columns and reference it shares.",
     )
     performance: PerformanceMonitor | None = Field(default_factory=PerformanceMonitor)
+    estimation: EstimationMonitor | None = Field(
+        default_factory=EstimationMonitor,
+        description="Needs `monitors.performance`, whose thresholds it shares.",
+    )
     false_pages_per_quarter: float = Field(
         1,
         gt=0,
         le=1000,
         description="False pages that are expected in 90 days, of performance; three times as many "
-        "false tickets are, of fairness and of data quality each, and twelve times as many false "
-        "infos, of drift. Fewer need more rows for each verdict.",
+        "false tickets are, of fairness, of data quality and of estimated performance each, and "
+        "twelve times as many false infos, of drift. Fewer need more rows for each verdict.",
     )
     stale_after_s: float = Field(
         3600,

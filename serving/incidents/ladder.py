@@ -9,7 +9,10 @@ from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.incidents import SEVERITIES, Severity
 
 HARM: Final = "performance"
-"""Breaches of monitors whose names begin so are harm that is measured or estimated."""
+"""Breaches of this monitor are harm that is measured."""
+ESTIMATED_HARM: Final = "estimation"
+"""Breaches of this monitor are harm that is estimated, if they are more than an info: then labels
+have said that its estimates are worth something."""
 DATA_QUALITY: Final = "data_quality"
 """A monitor whose pages explain that inputs have drifted."""
 
@@ -38,7 +41,13 @@ def lowered(severity: Severity, steps: int) -> Severity:
 
 def harmed_models(findings: Iterable[FindingRecord]) -> set[str]:
     """Return the models that do worse than they should."""
-    return {each.model for each in findings if each.breached and each.monitor.startswith(HARM)}
+    return {each.model for each in findings if each.breached and _harm(each)}
+
+
+def _harm(finding: FindingRecord) -> bool:
+    if finding.monitor == ESTIMATED_HARM:
+        return finding.severity != "info"
+    return finding.monitor.startswith(HARM)
 
 
 def broken_models(findings: Iterable[FindingRecord]) -> set[str]:

@@ -19,6 +19,8 @@ _ADVICE: Final = {
     "(`vigil findings {model}`)",
     "performance": "look at the rows that were wrong (`vigil predictions {model}`), and compare "
     "with the version before",
+    "estimation": "see whether inputs have drifted (`vigil findings {model}`), and label the rows "
+    "that tell most (`vigil labels wanted {model}`)",
     "fairness": "look at the groups' rates (`vigil findings {model}`) with who answers for the "
     "model's decisions",
 }

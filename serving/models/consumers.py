@@ -13,10 +13,13 @@ PREDICTION_DRIFT: Final = "prediction_drift"
 DATA_QUALITY: Final = "data_quality"
 FAIRNESS: Final = "fairness"
 PERFORMANCE: Final = "performance"
+ESTIMATION: Final = "estimation"
 QUALITY: Final = "quality"
 LABELS: Final = "labels"
 """The join of labels with predictions, which other consumers live on."""
 
+ESTIMATED: Final = ("classes", "numbers")
+"""Kinds of labels of which performance can be estimated."""
 READS_INPUTS: Final = frozenset({DRIFT, DATA_QUALITY})
 """Consumers that need inputs; the others only see outputs and sensitive values."""
 
@@ -39,6 +42,9 @@ def consumers(config: ModelConfig) -> frozenset[str]:
     if config.label_kind is not None:
         if config.monitors.performance is not None:
             found.add(PERFORMANCE)
+            # What an estimate is compared with are labels; inputs it looks at where they are seen.
+            if config.monitors.estimation is not None and config.label_kind in ESTIMATED:
+                found.add(ESTIMATION)
         if found & {PERFORMANCE, FAIRNESS}:
             found.add(LABELS)
     # Answers are looked at where they are seen anyway.

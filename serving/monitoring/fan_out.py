@@ -16,10 +16,12 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import (
     EVENTS,
     LABELS,
+    LABELS_WANTED,
     POSITION,
     RESET_REFERENCE,
     EventMeta,
     LabelsMeta,
+    LabelsWantedMeta,
     Position,
     RecalledMeta,
     ResetMeta,
@@ -45,13 +47,14 @@ class Served(msgspec.Struct, array_like=True, frozen=True):
     models: tuple[ServedModel, ...]
 
 
-Told = EventMeta | Position | LabelsMeta | RecalledMeta | ResetMeta | Served
+Told = EventMeta | Position | LabelsMeta | LabelsWantedMeta | RecalledMeta | ResetMeta | Served
 """What changes what is judged; all else only asks."""
 
 _DECODERS: Final[dict[str, Callable[[Any], Told]]] = {
     EVENTS: msgspec.msgpack.Decoder(EventMeta).decode,
     POSITION: msgspec.msgpack.Decoder(Position).decode,
     LABELS: msgspec.msgpack.Decoder(LabelsMeta).decode,
+    LABELS_WANTED: msgspec.msgpack.Decoder(LabelsWantedMeta).decode,
     RECALLED: msgspec.msgpack.Decoder(RecalledMeta).decode,
     RESET_REFERENCE: msgspec.msgpack.Decoder(ResetMeta).decode,
     SERVED: msgspec.msgpack.Decoder(Served).decode,
@@ -147,6 +150,8 @@ class FanOut:
                 answer = self.service.label(told)
                 self._learned(now, replayed)
                 return answer
+            elif isinstance(told, LabelsWantedMeta):
+                return self.service.order_labels(told)
             elif isinstance(told, RecalledMeta):
                 self.service.recalled(told)
             elif isinstance(told, ResetMeta):

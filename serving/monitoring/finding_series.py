@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from monitors.finding import Finding
+from monitors.finding import ESTIMATION_ERROR, Finding
 from serving.monitoring.group_coverage import GroupCount
 from serving.telemetry.counters import GaugeSeries, SeriesSet
 from serving.telemetry.metric import Metric
@@ -26,6 +26,8 @@ from serving.telemetry.metrics.findings import (
     FINDING_CI_UPPER,
     FINDING_ROWS,
     FINDING_VALUE,
+    PERFORMANCE_ESTIMATED,
+    PERFORMANCE_ESTIMATION_ERROR,
     PERFORMANCE_OVERALL,
     PERFORMANCE_SCORE,
 )
@@ -165,8 +167,16 @@ def _of_performance(finding: Finding) -> Iterator[_Gauge]:
     yield PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}
 
 
+def _of_estimation(finding: Finding) -> Iterator[_Gauge]:
+    name = finding.metric.removesuffix(ESTIMATION_ERROR)
+    realised = name != finding.metric
+    metric = PERFORMANCE_ESTIMATION_ERROR if realised else PERFORMANCE_ESTIMATED
+    yield metric, finding.value, {"metric": name}
+
+
 _OF_AREA: Final[dict[str, Callable[[Finding], Iterator[_Gauge]]]] = {
     "drift": _of_drift,
+    "estimation": _of_estimation,
     "fairness": _of_fairness,
     "performance": _of_performance,
 }

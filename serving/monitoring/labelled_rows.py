@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
-from monitors.performance.label_join import Joined, LabelJoin
+from monitors.performance.label_join import Joined, LabelJoin, Ordered
 from monitors.performance.label_kinds import LabelKind
-from monitors.performance.labels import JoinedRow, LabelEvent, LoggedPrediction
+from monitors.performance.label_orders import LabelOrders
+from monitors.performance.labels import CorrectedRow, JoinedRow, LabelEvent, LoggedPrediction
 from monitors.performance.overall import OverallScores
 from monitors.performance.prediction_entries import Entry
 from monitors.performance.row_scores import Measure
 from monitors.rows import Rows
 from serving.errors import InvalidInput
 from serving.monitoring.group_coverage import GroupCoverage
+
+Row = TypeVar("Row", JoinedRow, CorrectedRow)
 
 
 class LabelledRows:
@@ -42,6 +45,7 @@ class LabelledRows:
         self.groups = GroupCoverage(groups or {})
         self._attributes = frozenset(groups or {})
         self.overall = OverallScores(measures)
+        self._orders = LabelOrders()
 
     @property
     def coverage(self) -> float:
@@ -97,6 +101,17 @@ class LabelledRows:
         wanted = {name: value for name, value in told.items() if name in self._attributes}
         return replace(label, sensitive_features=wanted)
 
+    def order(self, rows: int, seed: int, now: float) -> Ordered:
+        """Draw rows to label. See `LabelJoin.order`."""
+        return self._join.order(self._orders, rows, seed, now)
+
+    def counted(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the labelled rows whose labels count in what is measured.
+
+        Those of rows that were ordered because they look hard do not.
+        """
+        return [row for row in rows if not self._orders.held_out(row.key)]
+
     def expired(self, now: float) -> int:
         """Drop labels that have waited too long; returns how many have been since the last call."""
         self._join.expire(now)
@@ -114,6 +129,7 @@ class LabelledRows:
 
     def forget_requests(self, idents: Collection[str], upto: float) -> int:
         """Forget requests; returns how many entries are gone. See `LabelJoin.forget_requests`."""
+        self._orders.forget_requests(idents)
         return self._join.forget_requests(idents, upto)
 
     def state(self) -> dict[str, Any]:
@@ -125,6 +141,7 @@ class LabelledRows:
             "predictions": self._predictions,
             "overall": self.overall.state(),
             "groups": self.groups.state(),
+            "orders": self._orders.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -133,7 +150,9 @@ class LabelledRows:
         self._join.restore({**state["join"], "labelled": state["labelled"]})
         if "overall" in state:
             self.overall.restore(state["overall"])
-        self.groups.restore(state.get("groups", {}))  # which were not saved at first
+        # Which were not saved at first.
+        self.groups.restore(state.get("groups", {}))
+        self._orders.restore(state.get("orders", ()))
         self._predictions, self._expired = predictions, self._join.expired
 
     def changes(self) -> list[Entry]:

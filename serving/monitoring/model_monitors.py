@@ -9,6 +9,7 @@ import numpy as np
 
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
+from monitors.performance.label_join import Ordered
 from monitors.performance.label_kinds import ClassLabels
 from monitors.performance.labels import (
     CorrectedRow,
@@ -214,10 +215,22 @@ class ModelMonitors:
         self._joined(truth, joined, now, now)
         if corrected:
             self._learned(LearnedLabels(self.entry.name, self.entry.version, corrected))
-            replaced = corrections(corrected, now)
-            truth.overall.revise(replaced)
-            self._monitors.corrected(replaced, now)
+            if counted := truth.counted(corrected):
+                replaced = corrections(counted, now)
+                truth.overall.revise(replaced)
+                self._monitors.corrected(replaced, now)
         return LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
+
+    def order_labels(self, rows: int, seed: int, now: float) -> Ordered:
+        """Draw rows to label next. See `LabelJoin.order`.
+
+        Raises:
+            Unsupported: no monitor has a use for labels.
+        """
+        truth = self._labelled_rows()
+        ordered = truth.order(rows, seed, now)
+        self._count(truth, ordered.released, now, now)
+        return ordered
 
     def _labelled_rows(self) -> LabelledRows:
         if self._truth is None:
@@ -249,6 +262,12 @@ class ModelMonitors:
         if joined:
             self._learned(LearnedLabels(self.entry.name, self.entry.version, joined))
             self._labels.joined(joined, truth.groups)
+            self._count(truth, truth.counted(joined), timestamp, now)
+
+    def _count(
+        self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
+    ) -> None:
+        if joined:
             rows = joined_rows(joined, timestamp)
             truth.overall.add(rows)
             self._monitors.labelled(rows, now)

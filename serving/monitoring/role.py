@@ -60,6 +60,9 @@ CLOSE_S: Final = 2.0
 """What the prediction log's store may take at the end; what it does not take stays on the disk."""
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
+_ORDERS: Final = (observation.LABELS, observation.LABELS_WANTED, observation.RESET_REFERENCE)
+"""Kinds of messages that change what is judged, and are answered once they are on disk."""
+
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
 _decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
@@ -257,7 +260,7 @@ class MonitorRole:
             connection.fail(message.id, failed)
 
     async def _reply(self, message: Message) -> object:
-        if message.kind in (observation.LABELS, observation.RESET_REFERENCE):
+        if message.kind in _ORDERS:
             return await self._intake.asked(message)
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)

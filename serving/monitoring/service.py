@@ -18,9 +18,12 @@ from serving.channel.messages.observation import (
     EventMeta,
     LabelCounts,
     LabelsMeta,
+    LabelsWantedMeta,
+    LabelsWantedReply,
     Position,
     RecalledMeta,
     RecalledRow,
+    WantedRow,
 )
 from serving.channel.messages.reports import EventCounts, MonitorStatus
 from serving.errors import InvalidInput, unknown_model
@@ -149,6 +152,31 @@ class MonitoringService:
             newest_first[at].check_labels(share)
         now = self._clock()
         return _sum([_label(newest_first[at], share, now) for at, share in shares.items()])
+
+    def order_labels(self, wanted: LabelsWantedMeta) -> LabelsWantedReply:
+        """Draw rows of a model to label next, of its newest version that has rows without labels.
+
+        Raises:
+            ModelNotFound: the model is not watched.
+            Unsupported: no monitor of it has a use for labels.
+        """
+        newest_first = self.watches.newest_first(wanted.model)
+        if not newest_first:
+            raise unknown_model(wanted.model[:200])
+        now = self._clock()
+        reply = None
+        for watch in newest_first:
+            if not watch.takes_labels and reply is not None:
+                continue
+            found = watch.order_labels(wanted.rows, wanted.seed, now)
+            rows = tuple(
+                WantedRow(*each.key, each.propensity, each.at_random) for each in found.wanted
+            )
+            reply = LabelsWantedReply(watch.entry.version, found.pool, rows)
+            if rows:
+                break
+        assert reply is not None
+        return reply
 
     def missing(self, pushed: LabelsMeta) -> list[Key]:
         """Return the predictions that labels are about and that no version stores.

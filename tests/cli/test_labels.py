@@ -164,3 +164,42 @@ def test_wrong_usage_is_told_apart(instance, file: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         labels.app(["push", "m", str(file), "--skip", "-1"])
     assert ended.value.code == 2
+
+
+WANTED = {
+    "version": "1",
+    "pool": 9,
+    "rows": [
+        {"id": "a", "index": 0, "propensity": 0.5, "at_random": True},
+        {"id": "b,c", "index": 2, "propensity": 0.25, "at_random": False},
+    ],
+}
+ORDERED = {PATH + "/wanted": (200, json.dumps(WANTED).encode())}
+
+
+def test_wanted_rows_are_a_file_to_be_filled_in(vigil, instance, tmp_path: Path) -> None:
+    started, out = instance(ORDERED), tmp_path / "order.csv"
+    asked = ("labels", "wanted", "m", "--rows", "2", "--out", str(out), "--url", started.url)
+    done = vigil(*asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 9 rows of version 1 are wanted: 1 drawn at random" in done.stdout
+    assert json.loads(started.asked[0][3]) == {"rows": 2}
+    assert out.read_text().splitlines() == [
+        "id,index,y_true,propensity,at_random", "a,0,,0.5,true", '"b,c",2,,0.25,false',
+    ]  # fmt: skip
+    again = vigil(*asked)
+    assert again.returncode == 1
+    assert f"{out}: is there already; name another file with --out" in again.stderr.replace(
+        "\n", " "
+    )
+    assert len(started.asked) == 1
+
+
+def test_wanted_rows_are_printed_without_a_file(vigil, instance) -> None:
+    url = instance(ORDERED).url
+    assert "\na,0,0.5\n" in vigil("labels", "wanted", "m", "--url", url).stdout
+    told = vigil("labels", "wanted", "m", "--url", url, "--json").stdout
+    assert json.loads(told) == WANTED
+    nothing = {PATH + "/wanted": (200, json.dumps({**WANTED, "rows": []}).encode())}
+    done = vigil("labels", "wanted", "m", "--url", instance(nothing).url)
+    assert done.stdout.startswith("no row of version 1 waits for a label")

@@ -1,5 +1,6 @@
 """What each combination of monitors makes of predictions and labels."""
 
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -17,6 +18,7 @@ from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
 from monitors.performance.metrics.class_counts import ClassCounts
 from monitors.windows.aged_blocks import unpacked
+from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import InvalidInput, Unsupported
@@ -228,6 +230,15 @@ def test_what_nobody_judges_is_told(make):
         "drift of model 'loans' is not watched: its monitors.drift is null",
         "quality of model 'loans': no verdict yet, 0 of 100 rows",
         "accuracy of model 'loans': no verdict yet, 0 of 200 labelled rows",
+        (
+            "estimated performance of model 'loans' is not watched: the profile has too few "
+            "labelled rows with scores or numbers; run `vigil profile loans --data FILE --label "
+            "COLUMN`, or set monitors.estimation to null in its model.yaml"
+        ),
+    ]
+    assert watch.unjudged == [
+        Unjudged("loans", "1", name, "waiting", f"no window of {of}rows is full yet")
+        for name, of in (("quality", ""), ("performance", "labelled "))
     ]
     unprofiled = make()
     assert "the version has no profile" in unprofiled.not_judged[0]
@@ -378,7 +389,7 @@ def test_a_correction_revises_the_latest_finding(make):
 def test_errors_of_numbers_are_judged_and_revised(make):
     output = {"name": "p", "datatype": "FP32", "shape": [-1, 1]}
     watch = make(output, {"drift": None, "performance": {"metric": "rmse", "max": 0.5}})
-    assert watch.not_judged[-1] == "error of model 'loans': no verdict yet, 0 of 200 labelled rows"
+    assert "error of model 'loans': no verdict yet, 0 of 200 labelled rows" in watch.not_judged
     event = replace(predictions(200, output), outputs={"p": np.full((200, 1), 2, np.float32)})
     watch.update(event, 1000)
     assert watch.label(labels(200, truth=2), 1000) == LabelCounts(accepted=200)
@@ -463,3 +474,41 @@ def test_requests_without_known_answers_reach_the_monitors_of_inputs_alone(make)
     assert "outputs of model 'loans' are not judged where only requests came" in watch.notes
     assert not any("failed" in note for note in watch.notes)
     assert [len(column) for column in watch.recent().values()] == [50]
+
+
+def test_labels_of_wanted_rows_still_tell_how_good_the_model_is(make):
+    """Of a model that is right in 90 % of the rows, the hard ones are labelled first."""
+    rng = np.random.default_rng(0)
+    stated = np.where(rng.random(4000) < 0.7, 0.99, 0.69)
+    right = rng.random(4000) < stated
+    assert right.mean() == pytest.approx(0.9, abs=0.01)
+    scores = np.column_stack((1 - stated, stated)).astype(np.float32)
+    watch = make(monitors={"drift": None, "performance": {"min": 0.5}})
+    event = dataclasses.replace(predictions(4000), outputs={"p": scores})
+    watch.update(event, 1000)
+    ordered = watch.order_labels(500, 7, 1000)
+    truths = {f"r{at}": int(one) for at, one in enumerate(right.tolist())}
+    told = [LabelEvent(each.key[0], 0, truths[each.key[0]]) for each in ordered.wanted]
+    assert np.mean([each.y_true for each in told]) < 0.88
+    assert watch.label(told, 1000).accepted == len(told)
+    (accuracy,) = accuracies(watch, 1000)
+    assert accuracy.n_current == 200
+    assert accuracy.ci[0] < 0.9 < accuracy.ci[1]
+    again = [dataclasses.replace(each, y_true=1 - each.y_true) for each in told]
+    chosen = {each.key[0] for each in ordered.wanted if not each.at_random}
+    watch.label([each for each in again if each.request_id in chosen], 1000)
+    assert accuracies(watch, 1000) == [accuracy]
+
+
+def test_orders_of_labels_outlive_a_restart_and_are_forgotten_with_their_requests(make):
+    watch, other = make(monitors={"drift": None}), make(monitors={"drift": None})
+    watch.update(predictions(300), 1000)
+    ordered = watch.order_labels(100, 7, 1000)
+    state, entries = json.loads(json.dumps([watch.state(), list(watch.entries())]))
+    other.restore_entries(entries)
+    other.restore(state)
+    assert other.order_labels(50, 8, 1000) == watch.order_labels(50, 8, 1000)
+    assert state["labels"]["orders"]
+    watch.forget_requests({each.key[0] for each in ordered.wanted}, 10**9)
+    left = {ident for ident, *_ in watch.state()["labels"]["orders"]}
+    assert left.isdisjoint({each.key[0] for each in ordered.wanted})

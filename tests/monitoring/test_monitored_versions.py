@@ -201,7 +201,7 @@ def test_a_server_that_makes_up_versions_is_bounded(bench, caplog):
         bench.now += 2 * ACTIVE_S
         bench.answered(f"slowly-{version}")
     assert len(bench.versions()) == 1 + MOST_UPSTREAM
-    assert bench.service.findings("m").notes[-1].count("is not watched") == 0
+    assert bench.service.findings("m").notes[-1].count("of model 'm' upstream is not") == 0
     counted = {
         dict(one.attributes)["version"]
         for one in bench.service.snapshot()

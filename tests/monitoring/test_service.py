@@ -15,11 +15,13 @@ from serving.channel.messages.observation import (
     Label,
     LabelCounts,
     LabelsMeta,
+    LabelsWantedMeta,
     Position,
     RecalledMeta,
     RecalledRow,
 )
 from serving.config import ModelConfig
+from serving.errors import ModelNotFound
 from serving.monitoring.service import MonitoringService
 from serving.protocol.messages import Tensor
 
@@ -289,3 +291,20 @@ def test_nothing_is_missing_where_no_version_takes_labels(tmp_path, clock):
     assert missing(service, "a") == []
     service.serve([served("1", tmp_path, performance=None)])
     assert missing(service, "a") == []
+
+
+def test_orders_of_labels_are_of_the_newest_version_with_rows_and_are_drawn_again(tmp_path, clock):
+    wanted = LabelsWantedMeta("loans", 3, 5)
+    found = []
+    for _ in range(2):
+        service = MonitoringService(clock)
+        service.serve([served("1", tmp_path), served("2", tmp_path)])
+        observe(service, "1", list("abcdef"))
+        found.append(service.order_labels(wanted))
+    assert found[0] == found[1]
+    assert (found[0].version, found[0].pool) == ("1", 6)
+    assert 1 < len(found[0].rows) <= 3
+    observe(service, "2", ["g"], sequence=1)
+    assert service.order_labels(wanted).version == "2"
+    with pytest.raises(ModelNotFound):
+        service.order_labels(LabelsWantedMeta("cats", 3, 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -15,12 +16,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_equal
 
+from monitors.estimation.fitted import FittedEstimation, fit_estimation
+from monitors.estimation.predictions import Predictions
 from monitors.finding import Finding
 from monitors.monitor import Monitor, Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.consumers import DATA_QUALITY, DRIFT, PERFORMANCE
+from serving.models.consumers import DATA_QUALITY, DRIFT, ESTIMATION, PERFORMANCE
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 
@@ -30,6 +33,7 @@ USUAL: dict[str, Any] = {
     "drift": {"window": 100},
     "quality": {"window": 100},
     "performance": {"min": 0.4},
+    "estimation": {"every_s": 0},
 }
 LIVE: dict[str, Any] = {
     "drift": {"reference": "live", "reference_rows": 100, "window": 50},
@@ -38,6 +42,10 @@ LIVE: dict[str, Any] = {
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     DRIFT: (USUAL, LIVE),
     DATA_QUALITY: (USUAL, LIVE),
+    ESTIMATION: (
+        USUAL,
+        {"performance": {"metric": "mae", "max": 0.7}, "estimation": {"every_s": 0}},
+    ),
     PERFORMANCE: (
         USUAL,
         {"performance": {"metric": "rmse", "max": 0.7}},
@@ -80,6 +88,8 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
     (tmp_path / "profile").mkdir()
     profile = ReferenceProfile.fit(dict(batch(500, seed=99).columns))
     (tmp_path / "profile" / "drift.json").write_bytes(msgspec.json.encode(profile.to_dict()))
+    estimation = fitted(numbers=_of_numbers(monitors)).to_arrays()
+    np.savez(tmp_path / "profile" / "estimation.npz", **estimation)
     entry = ModelEntry("loans", "1", tmp_path, config)
     (descriptor,) = (each for each in (*MONITORS, toy.DESCRIPTOR) if each.name == name)
     assert descriptor.wanted(config)
@@ -94,6 +104,16 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
 
 def _of_numbers(monitors: dict[str, Any]) -> bool:
     return "metric" in monitors.get("performance", {})
+
+
+@functools.cache
+def fitted(*, numbers: bool) -> FittedEstimation:
+    """What a profile of 1,000 labelled rows knows."""
+    rows = batch(1000, seed=98, labels=True)
+    given = Predictions(
+        features={}, scores=None if numbers else rows.scores, predicted=rows.predicted
+    )
+    return fit_estimation(rows.columns, given, rows.labels, None, 1000)
 
 
 def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False) -> Rows:
@@ -111,7 +131,7 @@ def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False)
         columns={"x[0]": x[:, 0], "x[1]": x[:, 1], "kind": kinds},
         outputs={"y": scores},
         groups={"group": groups},
-        scores=scores.astype(np.float64) if labels else None,
+        scores=scores.astype(np.float64),
         predicted=scores.argmax(axis=1).astype(np.int64),
         labels=rng.integers(0, 2, n) if labels else None,
         request_ids=[f"r{seed}-{at}" for at in range(n)],

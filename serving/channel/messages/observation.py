@@ -9,6 +9,7 @@ Kinds of messages (meta struct, then reply):
 - `taken` (notify, from the monitor): `Taken`, at once after `position`, and then as messages are
   safe. The gateway sends again from there after a connect, and keeps nothing that came before.
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
+- `labels_wanted`: `LabelsWantedMeta`, answered with `LabelsWantedReply`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
 - `predictions`: `PredictionsMeta`, answered with JSON as bytes.
@@ -29,6 +30,7 @@ EVENTS: Final = "events"
 POSITION: Final = "position"
 TAKEN: Final = "taken"
 LABELS: Final = "labels"
+LABELS_WANTED: Final = "labels_wanted"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
 PREDICTIONS: Final = "predictions"
@@ -201,6 +203,43 @@ class LabelCounts(msgspec.Struct, frozen=True):
     duplicate: int = 0
     unknown: int = 0
     late: int = 0
+
+
+class LabelsWantedMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Orders rows of a model to be labelled next.
+
+    Attributes:
+        model: whose rows.
+        rows: how many at most.
+        seed: of the draw, so that a restart draws the same.
+    """
+
+    model: str
+    rows: int
+    seed: int
+
+
+class WantedRow(msgspec.Struct, frozen=True):
+    """A row to label.
+
+    Attributes:
+        id, index: as in a label.
+        propensity: probability that it was ordered, in (0, 1].
+        at_random: whether it was drawn at random from all rows, so that its label counts.
+    """
+
+    id: str
+    index: int
+    propensity: float
+    at_random: bool
+
+
+class LabelsWantedReply(msgspec.Struct, frozen=True):
+    """Rows to label: of which version, and from how many rows they were drawn."""
+
+    version: str
+    pool: int
+    rows: tuple[WantedRow, ...]
 
 
 class FindingsMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -9,7 +10,15 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from serving.channel.messages.observation import LABELS, Label, LabelCounts, LabelsMeta
+from serving.channel.messages.observation import (
+    LABELS,
+    LABELS_WANTED,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    LabelsWantedMeta,
+    LabelsWantedReply,
+)
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput
@@ -20,6 +29,8 @@ from serving.protocol.pb import vigil_pb2 as pb
 
 MAX_LABELS: Final = 100_000
 MAX_LABELS_BYTES: Final = 16 << 20
+
+MOST_WANTED: Final = 10_000
 
 _decode_counts = msgspec.msgpack.Decoder(LabelCounts).decode
 
@@ -36,7 +47,13 @@ class _LabelsBody(msgspec.Struct):
     labels: list[_LabelBody]
 
 
+class _WantedBody(msgspec.Struct, forbid_unknown_fields=True):
+    rows: Annotated[int, msgspec.Meta(ge=1, le=MOST_WANTED)] = 200
+
+
 _decode_labels = msgspec.json.Decoder(_LabelsBody).decode
+_decode_wanted = msgspec.json.Decoder(_WantedBody).decode
+_decode_order = msgspec.msgpack.Decoder(LabelsWantedReply).decode
 
 
 async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
@@ -62,6 +79,23 @@ async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
         for label in pushed
     ]
     return msgspec.json.encode(await _push(plane, name, found))
+
+
+async def wanted(plane: DataPlane, body: bytes, name: str) -> bytes:
+    """Order rows to be labelled next; returns them as JSON.
+
+    Raises:
+        InvalidInput: the body is not `{"rows": n}`.
+        ModelNotReady: no monitor is there.
+    """
+    entry = plane.resolve(name)
+    try:
+        rows = _decode_wanted(body or b"{}").rows
+    except UNREADABLE as error:
+        raise InvalidInput(f"labels wanted: {reason(error)}") from None
+    asked = LabelsWantedMeta(entry.name, rows, secrets.randbits(63))
+    message = await plane.publisher.request(LABELS_WANTED, asked, model=entry.name)
+    return msgspec.json.encode(_decode_order(message.meta))
 
 
 async def push(plane: DataPlane, request: Any, _context: RequestContext) -> Any:

@@ -130,6 +130,10 @@ async def _labels(call: HttpCall) -> Reply:
     return json_reply(await labels.labels(call.plane, call.body, call.name))
 
 
+async def _labels_wanted(call: HttpCall) -> Reply:
+    return json_reply(await labels.wanted(call.plane, call.body, call.name))
+
+
 async def _cloudevents(call: HttpCall) -> Reply:
     return json_reply(await cloudevents.take(call.plane, call.headers, call.body))
 
@@ -208,6 +212,8 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     _MODEL + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _VERSION + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _MODEL + "/labels": {"POST": Route(Scope.LABEL, _labels)},
+    # It names requests of others, and decides which labels count.
+    _MODEL + "/labels/wanted": {"POST": Route(Scope.CONTROL, _labels_wanted)},
     _MODEL + "/findings": {"GET": Route(Scope.OBSERVE, _findings)},
     _MODEL + "/predictions": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/predictions/{prediction}": {"GET": Route(Scope.OBSERVE, _predictions)},

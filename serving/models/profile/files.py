@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,10 +18,14 @@ from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError
 from serving.models.repository.folder import ModelEntry
 
+if TYPE_CHECKING:
+    from monitors.estimation.fitted import FittedEstimation
+
 T = TypeVar("T")
 
 DRIFT: Final = "drift.json"
 PERFORMANCE: Final = "performance.json"
+ESTIMATION: Final = "estimation.npz"
 BASELINE: Final = "baseline.json"
 REFERENCE: Final = "reference.parquet"
 """Beside the weights, not in `profile/`: rows for the drift report."""
@@ -98,12 +102,32 @@ def read_learned(entry: ModelEntry, guard: str) -> dict[str, np.ndarray] | None:
         ConfigError: the file is damaged.
     """
 
-    def arrays(raw: bytes) -> dict[str, np.ndarray]:
-        # From memory: numpy leaves the file open when it turns out to be no archive.
-        with np.load(io.BytesIO(raw), allow_pickle=False) as found:
-            return dict(found)
+    return _read(learned_path(entry, guard), _arrays)
 
-    return _read(learned_path(entry, guard), arrays)
+
+def archive(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the content of a file that holds arrays by name."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _arrays(raw: bytes) -> dict[str, np.ndarray]:
+    # From memory: numpy leaves the file open when it turns out to be no archive.
+    with np.load(io.BytesIO(raw), allow_pickle=False) as found:
+        return dict(found)
+
+
+def read_estimation(entry: ModelEntry) -> FittedEstimation | None:
+    """Return how performance is estimated without labels, or None if there is no such file.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    # Here, because only the monitor reads it, and it brings scikit-learn with it.
+    from monitors.estimation.fitted import FittedEstimation
+
+    return _read(entry.profile / ESTIMATION, lambda raw: FittedEstimation.from_arrays(_arrays(raw)))
 
 
 def read_baseline(entry: ModelEntry) -> Baseline | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 
 from guards.guard import Stage
+from monitors.estimation.fitted import FittedEstimation
 from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError, GuardSection, InputSpec, ModelConfig, descriptor_of
@@ -28,8 +28,10 @@ from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, w
 from serving.models.profile.files import (
     BASELINE,
     DRIFT,
+    ESTIMATION,
     PERFORMANCE,
     REFERENCE,
+    archive,
     learned_path,
     write_performance,
 )
@@ -69,6 +71,8 @@ def fit_profile(
       learned from `reference` and `heldout`.
     - `performance.json`: of held-out rows with labels, how good the model is on them, and from
       which value on it would not be.
+    - `estimation.npz`: of held-out rows with labels, if there are enough: scores or answers,
+      labels and bins of the inputs, from which performance is estimated without labels.
     - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
       every column, over all rows.
     - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
@@ -113,7 +117,9 @@ def fit_profile(
     if learning:
         written += _write_guards(entry, learning, fitted, held)
     progress("profile", 2, 3)
-    written += _write_performance(entry, performance_of(entry, held, told))
+    held_out = performance_of(entry, held, told)
+    written += _write_performance(entry, held_out.thresholds)
+    written += _write_estimation(entry, held_out.estimation)
     written.append(_write_baseline(entry, inputs))
     written.append(_write_reference(entry, reference, inputs))
     progress("profile", 3, 3)
@@ -163,6 +169,14 @@ def _write_performance(entry: ModelEntry, learnt: Mapping[str, Learnt]) -> list[
     return [_replace(path, write_performance(learnt))]
 
 
+def _write_estimation(entry: ModelEntry, estimation: FittedEstimation | None) -> list[Path]:
+    path = entry.profile / ESTIMATION
+    if estimation is None:
+        path.unlink(missing_ok=True)
+        return []
+    return [_replace(path, archive(estimation.to_arrays()))]
+
+
 def _write_guards(
     entry: ModelEntry, guards: list[GuardSection], fitted: Dataset, held: Dataset
 ) -> list[Path]:
@@ -179,9 +193,7 @@ def _write_guards(
             arrays: dict[str, Any] = fit(guard, *rows)
         except ValueError as error:
             raise ConfigError(f"model '{entry.name}': guard {guard.name}: {error}") from None
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        written.append(_replace(learned_path(entry, guard.name), buffer.getvalue()))
+        written.append(_replace(learned_path(entry, guard.name), archive(arrays)))
     return written
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from serving.config import ModelConfig
-from serving.models.consumers import DATA_QUALITY, DRIFT, FAIRNESS, PERFORMANCE, PREDICTION_DRIFT
+from serving.models.consumers import (
+    DATA_QUALITY,
+    DRIFT,
+    ESTIMATION,
+    FAIRNESS,
+    PERFORMANCE,
+    PREDICTION_DRIFT,
+)
 
 FALSE_ALARMS: Final = {
     PERFORMANCE: 1.0,
     FAIRNESS: 3.0,
+    ESTIMATION: 3.0,
     DATA_QUALITY: 3.0,
     DRIFT: 6.0,
     PREDICTION_DRIFT: 6.0,
 }
-"""For every false page: of performance pages, of fairness and data quality tickets, of drift
-infos."""
+"""For every false page: of performance pages, of fairness, data quality and estimation tickets, of
+drift infos."""
 
 
 def rate(config: ModelConfig, monitor: str) -> float:

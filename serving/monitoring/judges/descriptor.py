@@ -17,10 +17,13 @@ class Blind(NamedTuple):
     Attributes:
         why: the reason, and what to do about it.
         in_part: whether the rest is watched.
+        by_default: whether the configuration wants it only because it does not say otherwise:
+            then people are told in a note, and nobody is alarmed.
     """
 
     why: str
     in_part: bool = False
+    by_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

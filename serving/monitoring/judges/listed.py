@@ -13,6 +13,7 @@ from serving.config import ModelConfig
 from serving.models.consumers import (
     DATA_QUALITY,
     DRIFT,
+    ESTIMATION,
     FAIRNESS,
     PERFORMANCE,
     PREDICTION_DRIFT,
@@ -66,6 +67,12 @@ def _performance(entry: ModelEntry) -> Built:
     return build(entry)
 
 
+def _estimation(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.estimation import build
+
+    return build(entry)
+
+
 MONITORS: Final = (
     MonitorDescriptor(
         name=DRIFT,
@@ -89,6 +96,12 @@ MONITORS: Final = (
     MonitorDescriptor(name=QUALITY, wanted=_consumes(QUALITY), build=_quality),
     MonitorDescriptor(
         name=PERFORMANCE, wanted=_consumes(PERFORMANCE), build=_performance, title="accuracy"
+    ),
+    MonitorDescriptor(
+        name=ESTIMATION,
+        wanted=_consumes(ESTIMATION),
+        build=_estimation,
+        title="estimated performance",
     ),
 )
 """In the order in which they are shown rows and told of."""

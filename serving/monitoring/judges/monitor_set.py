@@ -46,6 +46,7 @@ class MonitorSet:
         self._time = time
         self.published = 0
         self._notes: list[str] = []
+        self._by_default: list[str] = []
         self._failures: dict[str, str] = {}
         self._blind: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
@@ -64,7 +65,7 @@ class MonitorSet:
             return None
         for blind in built.blind:
             self._not_watched(descriptor, blind)
-            if not blind.in_part:
+            if not (blind.in_part or blind.by_default):
                 self._blind[descriptor.name] = blind.why
         if built.monitor is None:
             return None
@@ -73,6 +74,9 @@ class MonitorSet:
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""
         told = f"{descriptor.called} of {self._model} is not watched{part}"
+        if blind.by_default:
+            self._by_default.append(f"{told}: {blind.why}")
+            return
         self._notes.append(f"{told}: {blind.why}")
         self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
 
@@ -234,6 +238,7 @@ class MonitorSet:
         return [
             *self._notes,
             *filter(None, waiting),
+            *self._by_default,
             *(f"{name} of {self._model} failed: {error}" for name, error in failed),
         ]
 

@@ -26,15 +26,20 @@ def build(entry: ModelEntry) -> Built:
     Metrics whose threshold is to be learnt, and is not in the profile, have no verdict.
     """
     config, kind = entry.config, entry.config.label_kind
-    performance = config.monitors.performance
-    assert performance is not None
-    found, blind = _learnt(entry, performance.learn)
-    limits = {**found, **thresholds(performance, kind)}
+    limits, blind = known_thresholds(entry)
     counts, metrics = measured(config)
     monitor = LabelledPerformanceMonitor(
         counts, metrics, limits, WINDOW, rate(config, PERFORMANCE)
     )  # fmt: skip
     return Built(monitor, blind, _TITLES.get(kind or "", ""))
+
+
+def known_thresholds(entry: ModelEntry) -> tuple[Mapping[str, float], tuple[Blind, ...]]:
+    """Return thresholds by metric, declared and learnt, and which cannot be told."""
+    performance = entry.config.monitors.performance
+    assert performance is not None
+    found, blind = _learnt(entry, performance.learn)
+    return {**found, **thresholds(performance, entry.config.label_kind)}, blind
 
 
 def _learnt(

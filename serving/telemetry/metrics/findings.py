@@ -44,6 +44,18 @@ PERFORMANCE_OVERALL: Final = verdict(
     "Score against all labels of the version, corrections included, by metric.",
     "metric",
 )
+PERFORMANCE_ESTIMATED: Final = verdict(
+    "vigil.performance.estimated",
+    "{score}",
+    "Latest score estimated without labels, by metric.",
+    "metric",
+)
+PERFORMANCE_ESTIMATION_ERROR: Final = verdict(
+    "vigil.performance.estimation_error",
+    "{score}",
+    "How far estimates were from the latest labelled rows, by metric.",
+    "metric",
+)
 FAIRNESS_DISPARITY: Final = verdict(
     "vigil.fairness.disparity",
     "{score}",

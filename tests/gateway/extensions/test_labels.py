@@ -16,16 +16,20 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import (
     LABELS,
+    LABELS_WANTED,
     POSITION,
     TAKEN,
     Label,
     LabelCounts,
     LabelsMeta,
+    LabelsWantedMeta,
+    LabelsWantedReply,
     Position,
     Taken,
+    WantedRow,
 )
 from serving.errors import InvalidInput, ModelNotFound
-from serving.gateway.extensions.labels import labels, push
+from serving.gateway.extensions.labels import labels, push, wanted
 from serving.protocol.pb import vigil_pb2 as pb
 
 Seen = list[LabelsMeta]
@@ -43,6 +47,10 @@ async def seen(plane: Any, tmp_path: Path) -> AsyncIterator[Seen]:
         if message.kind == LABELS:
             found.append(msgspec.msgpack.decode(message.meta, type=LabelsMeta))
             connection.reply(message.id, LabelCounts(accepted=len(found[-1].labels), late=1))
+        elif message.kind == LABELS_WANTED:
+            asked = msgspec.msgpack.decode(message.meta, type=LabelsWantedMeta)
+            rows = tuple(WantedRow(f"r{at}", 0, 0.5, True) for at in range(asked.rows))
+            connection.reply(message.id, LabelsWantedReply("1", 9, rows))
         elif message.kind == POSITION:  # labels wait until it is known what the monitor has
             position = msgspec.msgpack.decode(message.meta, type=Position)
             connection.notify(TAKEN, Taken(position.incarnation, position.sequence))
@@ -120,3 +128,18 @@ async def test_an_unknown_model(plane: Any) -> None:
 async def test_an_unknown_model_is_said_before_the_body_is_read(plane: Any) -> None:
     with pytest.raises(ModelNotFound):
         await labels(plane, b"?", "other")
+
+
+@pytest.mark.parametrize(("body", "rows"), [(b'{"rows": 2}', 2), (b"", 200), (b"{}", 200)])
+async def test_rows_to_label_come_with_their_propensities(
+    plane: Any, seen: Seen, body: bytes, rows: int
+) -> None:
+    found = msgspec.json.decode(await wanted(plane, body, "m"))
+    assert (found["version"], found["pool"], len(found["rows"])) == ("1", 9, rows)
+    assert found["rows"][0] == {"id": "r0", "index": 0, "propensity": 0.5, "at_random": True}
+
+
+@pytest.mark.parametrize("body", [b'{"rows": 0}', b'{"rows": 10001}', b'{"row": 1}', b"[]", b"{"])
+async def test_orders_of_rows_that_are_none_are_refused(plane: Any, body: bytes) -> None:
+    with pytest.raises(InvalidInput, match=r"^labels wanted: "):
+        await wanted(plane, body, "m")

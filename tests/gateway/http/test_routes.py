@@ -61,11 +61,12 @@ def test_each_path_of_the_table_leads_to_its_own_routes():
             assert target_of(method, path).route is route, (method, path)
 
 
-def test_orders_are_those_of_the_repository_settings_and_incidents():
+def test_orders_are_those_of_the_repository_settings_incidents_and_labels():
     paths = {path for path, methods in ROUTES.items() if gives_orders(methods)}
     assert paths == {
         "/v2/repository/models/{name}/load", "/v2/repository/models/{name}/unload",
         "/v2/trace/setting", "/v2/models/{name}/trace/setting", "/v2/logging",
+        "/v2/models/{name}/labels/wanted",
         "/v2/incidents/{incident}",
     }  # fmt: skip
     assert not gives_orders({})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monitors.slices.feature_matrix import FeatureMatrix
+from monitors.reference.feature_matrix import FeatureMatrix
 
 
 def test_numbers_stay_and_categories_become_codes():

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from monitors.reference.categorical_column import CategoricalColumn
-from monitors.slices.coarse_columns import coarse_column
+from monitors.reference.coarse_columns import coarse_column
 
 _MOST_CATEGORIES: Final = 200
 """Categories with a number of their own; trees take up to 255."""
