@@ -84,5 +84,4 @@ def _asked(incident: Incident) -> CauseMeta:
     evidence = incident.evidence
     attribute = evidence.leading.subject if incident.monitor == "fairness" else ""
     # What opened it shows its beginning best: later windows look back over what was before, too.
-    since = evidence.since if incident.reopened else incident.first.since
-    return CauseMeta(incident.model, evidence.leading.metric, attribute, since)
+    return CauseMeta(incident.model, evidence.leading.metric, attribute, incident.first.since)

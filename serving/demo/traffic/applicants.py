@@ -15,7 +15,7 @@ _CYCLE: Final = 0.3
 """How much more or less often there is a car to be paid, by the hour."""
 _WANTED: Final = 36.0
 """How many times as often as ever applicants want a long loan: then nine of ten do."""
-_STEEP: Final = 4.0
+_STEEP: Final = 3.0
 """How strongly credit history tells women from men while a gap is planted."""
 _POOL: Final = 8
 """Of so many applicants one is chosen."""
