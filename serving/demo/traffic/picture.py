@@ -9,16 +9,18 @@ from typing import Final, NamedTuple
 
 from serving.channel.messages.incidents import Severity
 from serving.demo.traffic.record import Record, Seen, Sent
-from serving.demo.traffic.schedule import Day, Planted, clock
+from serving.demo.traffic.schedule import Day, clock
 
 WIDTH: Final = 1000
-_LEFT, _RIGHT = 150, 24
+_LEFT, _RIGHT = 168, 24
 _TOP: Final = 104
 _PANEL: Final = 58
 _GAP: Final = 22
-_LANE: Final = 68
+_LANE: Final = 40
+"""Height of what an incident says, without its lines."""
+_LINE: Final = 16
 _BIN_H: Final = 0.5
-_LETTERS: Final = 142
+_LETTERS: Final = 148
 """That fit into a line of what an incident says."""
 _BANDS: Final = ("#dbeafe", "#fef3c7", "#fde2e4")
 _COLOURS: Final[dict[Severity, str]] = {"info": "#2563eb", "ticket": "#d97706", "page": "#dc2626"}
@@ -54,14 +56,15 @@ def picture(record: Record) -> str:
     day = record.day
     bins = list(_bins(record))
     panels = _panels(day)
-    lanes_at = _TOP + len(panels) * (_PANEL + _GAP) + 24
-    height = lanes_at + max(len(record.seen), 1) * _LANE + 16
+    hours_at = _TOP + len(panels) * (_PANEL + _GAP) - 2
+    lanes_at = hours_at + 46
+    lanes, height = _lanes(record, lanes_at, hours_at)
     drawn = [
-        *_bands(day, lanes_at - 24),
+        *_bands(day, hours_at - 14),
         *_heads(record),
         *(_panel(panel, at, bins, day) for at, panel in enumerate(panels)),
-        *_hours(day, lanes_at - 26),
-        *_lanes(record, lanes_at),
+        *_hours(day, hours_at),
+        *lanes,
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'
@@ -108,13 +111,13 @@ def _panels(day: Day) -> tuple[_Panel, ...]:
                 _Line("#b45309", lambda sent: _of(sent, "women_approved", "women")),
                 _Line("#0f766e", lambda sent: _of(sent, "men_approved", "men")),
             ),
-            0.0,
-            1.0,
+            0.2,
+            0.8,
         ),
         _Panel(
-            ("answers that are", f"right (known {day.label_delay_h:g} h later)"),
+            ("answers are right", f"(known {day.label_delay_h:g} h later)"),
             (_Line("#dc2626", lambda sent: _of(sent, "right", "rows")),),
-            0.5,
+            0.6,
             1.0,
         ),
     )
@@ -176,7 +179,7 @@ def _bands(day: Day, bottom: float) -> Iterator[str]:
         yield (
             f'<rect x="{x:.1f}" y="62" width="{end - x:.1f}" height="{bottom - 62:.0f}" '
             f'fill="{colour}" opacity="0.6"/>'
-            f'<text class="head" x="{x + 8:.1f}" y="81">{escape(_head(planted))}</text>'
+            f'<text class="head" x="{x + 8:.1f}" y="81">{planted.change}</text>'
         )
 
 
@@ -185,12 +188,9 @@ def _colours(day: Day) -> Iterator[str]:
         yield _BANDS[at % len(_BANDS)]
 
 
-def _head(planted: Planted) -> str:
-    return f"planted: {planted.change}"
-
-
 def _heads(record: Record) -> Iterator[str]:
     day = record.day
+    yield '<text class="head" x="14" y="81">planted</text>'
     yield '<text class="title" x="14" y="30">What was planted, and what Vigil said</text>'
     yield (
         f'<text class="quiet" x="14" y="50">vigil demo traffic --seed {record.seed}: a day in '
@@ -207,31 +207,51 @@ def _hours(day: Day, y: float) -> Iterator[str]:
         hour += 4
 
 
-def _lanes(record: Record, top: float) -> Iterator[str]:
+def _lanes(record: Record, top: float, hours_at: float) -> tuple[list[str], float]:
+    """Return what the incidents look like, and where the last of them ends."""
+    drawn = [f'<text class="head" x="14" y="{top - 14:.0f}">Vigil said</text>']
     if not record.seen:
-        yield f'<text x="14" y="{top + 24:.0f}">Vigil said nothing.</text>'
-    for at, seen in enumerate(record.seen):
-        yield _lane(seen, top + at * _LANE, record.day)
+        drawn.append(f'<text x="14" y="{top + 14:.0f}">nothing</text>')
+    bars, y = [], top
+    for seen in record.seen:
+        said = _said(seen)
+        drawn.append(_opened(seen, y, hours_at, record.day))
+        bars.append(_lane(seen, said, y, record.day))
+        y += _LANE + _LINE * len(said)
+    return [*drawn, *bars], max(y, top + _LANE)  # bars lie above the lines that cross them
 
 
-def _lane(seen: Seen, y: float, day: Day) -> str:
+def _said(seen: Seen) -> list[str]:
+    """Return what is written below the bar of an incident, line by line."""
+    incident = seen.incident
+    told = [incident.summary.partition(": ")[2] or incident.summary]
+    if incident.evidence.cause is not None:
+        told.append(f"why: {incident.evidence.cause.summary}")
+    return [line for text in told for line in textwrap.wrap(text, _LETTERS)[:3]]
+
+
+def _lane(seen: Seen, said: Sequence[str], y: float, day: Day) -> str:
     incident = seen.incident
     colour = _COLOURS[incident.severity]
     x, end = _x(day, seen.hour), WIDTH - _RIGHT
-    said = [incident.summary.partition(": ")[2] or incident.summary]
-    if incident.evidence.cause is not None:
-        said += textwrap.wrap(f"why: {incident.evidence.cause.summary}", _LETTERS)[:2]
     lines = "".join(
-        f'<text class="quiet" x="14" y="{y + 33 + 15 * row:.0f}">{escape(_short(text))}</text>'
+        f'<text class="quiet" x="14" y="{y + 34 + _LINE * row:.0f}">{escape(text)}</text>'
         for row, text in enumerate(said)
     )
     return (
         f'<text class="head" x="14" y="{y + 14:.0f}">{escape(incident.cause)}</text>'
         f'<rect x="{x:.1f}" y="{y:.0f}" width="{end - x:.1f}" height="18" rx="3" fill="{colour}"/>'
-        f'<text x="{x - 6:.1f}" y="{y + 14:.0f}" text-anchor="end" fill="{colour}" '
+        f'<text x="{x - 6:.1f}" y="{y + 14:.0f}" text-anchor="end" '
         f'style="fill: {colour}">{incident.severity} at {clock(seen.hour)}</text>{lines}'
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
+def _opened(seen: Seen, y: float, hours_at: float, day: Day) -> str:
+    """Return the line that leads from an incident up to what was played when it opened."""
+    x, colour = _x(day, seen.hour), _COLOURS[seen.incident.severity]
+    ends = ((_TOP, hours_at - 14), (hours_at + 6, y))
+    return "".join(
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{above:.0f}" y2="{below:.0f}" stroke="{colour}" '
+        f'stroke-dasharray="3 3"/>'
+        for above, below in ends
+    )

@@ -21,7 +21,7 @@ def test_a_day_is_drawn_with_its_changes_and_incidents(stage, make_incident):
     record = play(Day(seconds=24.0, rows_per_s=50.0), stage.instance, 1, stage.around)
     drawn = ET.fromstring(picture(record))
     said = texts(drawn)
-    assert {"planted: drift", "planted: fairness gap", "planted: concept change"} <= set(said)
+    assert {"planted", "drift", "fairness gap", "concept change"} <= set(said)
     assert any("accuracy is 0.6, below <0.9>" in each for each in said)
     assert any(each.startswith("page at 19:") for each in said)
     assert any(each.startswith("why: concept shift") for each in said)
@@ -40,4 +40,4 @@ def test_the_gap_opens_between_the_lines(stage):
 
 def test_nothing_at_all_is_drawn_too():
     said = texts(ET.fromstring(picture(Record(Day(planted=()), 7))))
-    assert "Vigil said nothing." in said
+    assert said[-1] == "nothing"
