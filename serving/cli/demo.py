@@ -79,7 +79,7 @@ def traffic(
     day = Day()
     try:
         with httpx.Client() as session:
-            instance = _Asked(Client(url, session=session))
+            instance = AskedInstance(Client(url, session=session))
             instance.incidents()
             say(words.introduction(day, chosen))
             record = _played(day, instance, chosen)
@@ -94,24 +94,27 @@ def traffic(
         raise typer.Exit(1)
 
 
-class _Asked:
-    """An instance, asked over HTTP."""
+class AskedInstance:
+    """The instance that a day is played against, asked over HTTP."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def infer(self, model: str, body: bytes) -> bytes:
+        """Return the answer to an inference."""
         return self._client.post("v2", "models", model, "infer", body=body).content
 
     def push_labels(self, model: str, body: bytes) -> None:
+        """Push labels."""
         self._client.post("v2", "models", model, "labels", body=body)
 
     def incidents(self) -> Sequence[Incident]:
+        """Return all incidents, those that are not over first."""
         query = {"limit": str(MOST_LISTED)}
         return self._client.get("v2", "incidents", query=query).read(IncidentList).incidents
 
 
-def _played(day: Any, instance: _Asked, seed: int) -> Record:
+def _played(day: Any, instance: AskedInstance, seed: int) -> Record:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from serving.demo.traffic.play import Surroundings, play
