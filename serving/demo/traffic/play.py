@@ -62,11 +62,12 @@ def play(day: Day, instance: Instance, seed: int, around: Surroundings) -> Recor
             watcher.look(hour)
         around.progress(hour)
         around.sleep(STEP_S)
-    sender.step(day.last_push)
     ended = around.clock()
     while (waited := around.clock() - ended) < WAIT_S:
-        watcher.look(day.hour(around.clock() - begun))
-        if waited >= CALM_S and _complete(day, record):
+        hour = day.hour(around.clock() - begun)
+        sender.step(hour)
+        watcher.look(hour)
+        if waited >= CALM_S and sender.done and _complete(day, record):
             break
         around.sleep(LOOK_S)
     return record

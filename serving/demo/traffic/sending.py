@@ -19,6 +19,8 @@ from serving.errors import VigilError
 
 MOST_ROWS: Final = 100
 """Of one request, where the instance is slower than the traffic."""
+MOST_REFUSED: Final = 6
+"""Pushes of labels in a row that the instance may refuse."""
 OTHER_ROWS: Final = 20
 OTHERS_PER_HOUR: Final = 5
 """Requests to each of the models in which nothing is planted, in an hour of the day."""
@@ -45,13 +47,20 @@ class Sender:
         self._ident = f"traffic-{seed}-{time.time_ns() // 1_000_000}"
         self._due = self._number = self._asked_others = 0
         self._unlabelled: deque[tuple[float, list[dict[str, Any]]]] = deque()
+        self._due_labels: list[dict[str, Any]] = []
+        self._refused = 0
         self._next_push = day.begins + day.push_every_h
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is sent, and every label is pushed."""
+        return not self._unlabelled and not self._due_labels
 
     def step(self, hour: float) -> None:
         """Send what is due at an hour of the day; hours only grow.
 
         Raises:
-            VigilError: the instance does not take it.
+            VigilError: the instance does not take it; of labels, again and again.
         """
         day = self._day
         until = min(hour, day.ends)
@@ -90,12 +99,20 @@ class Sender:
             self._instance.infer(model, requests.inference([requests.numbers(name, some)]))
 
     def _push(self, hour: float) -> None:
-        due: list[dict[str, Any]] = []
         while self._unlabelled and self._unlabelled[0][0] <= hour - self._day.label_delay_h:
-            due += self._unlabelled.popleft()[1]
-        if due:
-            self._instance.push_labels(MODEL, requests.label_body(due))
-            self._record.pushed.append((hour, len(due)))
+            self._due_labels += self._unlabelled.popleft()[1]
+        if not self._due_labels:
+            return
+        try:
+            self._instance.push_labels(MODEL, requests.label_body(self._due_labels))
+        except VigilError:
+            # An instance that has just started has no monitor yet; labels are late anyway.
+            self._refused += 1
+            if self._refused == MOST_REFUSED:
+                raise
+            return
+        self._record.pushed.append((hour, len(self._due_labels)))
+        self._due_labels, self._refused = [], 0
 
 
 def _noted(hour: float, drawn: Applicants, approved: np.ndarray) -> Sent:

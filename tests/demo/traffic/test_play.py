@@ -8,6 +8,7 @@ import pytest
 
 from serving.demo.traffic.play import CALM_S, WAIT_S, play
 from serving.demo.traffic.schedule import CONCEPT, DRIFT, FAIRNESS, Day
+from serving.demo.traffic.sending import MOST_REFUSED
 from serving.errors import VigilError
 
 DAY = Day(seconds=24.0, rows_per_s=50.0)  # a second an hour
@@ -88,3 +89,29 @@ def test_an_answer_of_another_model_is_one_sentence(stage):
     stage.instance.infer = lambda model, body: b"{}"
     with pytest.raises(VigilError, match="is it the demo"):
         play(DAY, stage.instance, 1, stage.around)
+
+
+def test_labels_that_are_refused_are_pushed_again_with_the_next(stage):
+    push, refused = stage.instance.push_labels, []
+
+    def sometimes(model, body):
+        if len(refused) < MOST_REFUSED - 1:
+            refused.append(body)
+            raise VigilError("the monitor is not there; retry later")
+        push(model, body)
+
+    stage.instance.push_labels = sometimes
+    day = Day(seconds=24.0, rows_per_s=50.0, planted=())
+    play(day, stage.instance, 1, stage.around)
+    keys = [(label["id"], label["index"]) for _, label in stage.instance.labels]
+    assert len(keys) == len(set(keys)) == day.rows
+
+
+def test_labels_that_are_never_taken_are_an_error(stage):
+    def never(model, body):
+        raise VigilError("the monitor is not there; retry later")
+
+    stage.instance.push_labels = never
+    with pytest.raises(VigilError, match="not there"):
+        play(DAY, stage.instance, 1, stage.around)
+    assert stage.time < 24
