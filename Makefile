@@ -40,6 +40,7 @@ demo: $(STAMP)  ## Build the demo models and serve them (ENGINE=local: without R
 	@echo "  curl -s localhost:8000/v2/models/cancer"
 	@echo "  curl -s localhost:8000/v2/models/cancer/infer -d @demo-models/cancer/example.json"
 	@echo "  $(BIN)/vigil status; $(BIN)/vigil findings cancer"
+	@echo "  $(BIN)/vigil demo traffic    (a day of traffic in two minutes; what does Vigil notice?)"
 	@echo "and http://127.0.0.1:8002/console in a browser. Ctrl-C stops it."
 	@exec $(BIN)/vigil demo --engine $(ENGINE)
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving.backtest.happenings import Labelled, Past, Predicted
-from serving.config import ModelConfig
+from serving.config import ModelConfig, OutputSpec
 from serving.errors import Unsupported
 from serving.models.label_kind import label_kind
 from serving.models.profile.columns import input_columns
+from serving.monitoring.event_decoding import PredictionEvent
 from serving.protocol.datatypes import bf16_to_fp32
 
 Progress = Callable[[str, int, int], None]
@@ -77,10 +78,7 @@ def labelled_losses(
         known = np.array([one is not None for one in truths], np.bool_)
         if not known.any():
             continue
-        answers = event.outputs[output.name]
-        if output.datatype == "BF16":  # which travels as its bits
-            answers = bf16_to_fp32(answers)
-        predicted = kind.predicted(answers)[known]
+        predicted = kind.predicted(answers_of(event, output))[known]
         right = np.array([one for one in truths if one is not None])
         losses += _losses(predicted, right, classes=config.label_kind == "classes").tolist()
         times += [each.time] * int(known.sum())
@@ -88,10 +86,19 @@ def labelled_losses(
         parts.append({name: values[known] for name, values in columns.items()})
         given = event.sensitive_features
         groups.append({name: values[known] for name, values in given.items()})
-    return LabelledLosses(np.array(times), _joined(parts), np.array(losses), _joined(groups))
+    return LabelledLosses(np.array(times), joined(parts), np.array(losses), joined(groups))
 
 
-def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def answers_of(event: PredictionEvent, output: OutputSpec) -> np.ndarray:
+    """Return what a model answered in an output, as numbers that can be compared."""
+    answers = event.outputs[output.name]
+    if output.datatype == "BF16":  # which travels as its bits
+        return bf16_to_fp32(answers)
+    return answers
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return columns one after the other, of the names that the first part has."""
     names = parts[0] if parts else ()
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 

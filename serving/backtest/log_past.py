@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,30 @@ _ORDER: Final = ("time", "id", "row")
 _LABELS_AT_ONCE: Final = 256
 
 
+class Labelling(NamedTuple):
+    """When labels came.
+
+    Attributes:
+        at: the time that parts those before from those since.
+        later: whether those since are wanted.
+    """
+
+    at: datetime
+    later: bool
+
+    @property
+    def condition(self) -> str:
+        """As SQL, to be added to another condition."""
+        sign = ">=" if self.later else "<"
+        at = self.at.astimezone(UTC).isoformat()
+        return f" AND label IS NOT NULL AND label_time {sign} TIMESTAMPTZ '{at}'"
+
+    @property
+    def words(self) -> str:
+        """As the end of a sentence."""
+        return f"{'since' if self.later else 'before'} {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
 class LogPast:
     """Rows of the prediction log in the order of their times.
 
@@ -32,6 +56,8 @@ class LogPast:
         entries: the versions of one model that lie in the repository, at least one.
         predictions, sensitive: readers of both datasets.
         since, until: the earliest time, and the first that is too late; None: any.
+        most: only the newest rows, so many; None: all.
+        labelled: only rows whose label came in that time; None: also those without a label.
 
     Raises:
         VigilError: the log has no such rows, or not all that is needed of them.
@@ -45,13 +71,20 @@ class LogPast:
         sensitive: LogReader,
         since: datetime | None,
         until: datetime | None,
+        most: int | None = None,
+        labelled: Labelling | None = None,
     ) -> None:
         self._entries = {each.version: each for each in entries}
         self._newest = entries[-1]
         model = self._newest.name
         if not self._newest.config.row_axis:
             raise Unsupported(f"requests of model '{model}' have no rows, so it has no monitors")
-        table = predictions.scan(model, "outcome = 'ok'", since, until).read_all()
+        newest = most is not None
+        where = "outcome = 'ok'" + ("" if labelled is None else labelled.condition)
+        scan = predictions.scan(model, where, since, until, limit=most, newest=newest)
+        table = scan.read_all()
+        if not table.num_rows and labelled is not None:
+            raise VigilError(f"the log has no label of model '{model}' that came {labelled.words}")
         if not table.num_rows:
             known = predictions.models()
             has = f"it has {', '.join(known[:20])}" if known else "it is empty"
@@ -62,7 +95,9 @@ class LogPast:
         self._wanted = fairness.sensitive if fairness else []
         self._groups = {}
         if self._wanted:
-            given = sensitive.scan(model, "true", since, until).read_all()
+            given = sensitive.scan(
+                model, "true", since, until, limit=most, newest=newest
+            ).read_all()
             self._groups = _sensitive(self._table, given, self._wanted)
         self._truth = self._labels()
         self.rows = self._table.num_rows

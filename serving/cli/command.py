@@ -14,6 +14,7 @@ from serving.cli.backtest import backtest
 from serving.cli.bill import bill
 from serving.cli.check import check
 from serving.cli.console import complain
+from serving.cli.demo import app as demo
 from serving.cli.findings import findings
 from serving.cli.forget import forget
 from serving.cli.incidents import incidents
@@ -24,7 +25,7 @@ from serving.cli.predictions import predictions
 from serving.cli.reference import describe
 from serving.cli.replay import replay
 from serving.cli.status import status
-from serving.cli.up import demo, up
+from serving.cli.up import up
 from serving.cli.watch import watch
 from serving.cli.why import why
 from serving.errors import VigilError
@@ -38,11 +39,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, demo, watch, check, profile, convert, manifest):
+for command in (up, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
 for command in (infer, findings, incidents, status, bill):
     app.command()(command)
+app.add_typer(demo, name="demo")
 app.add_typer(labels, name="labels")
 for command in (predictions, replay, backtest, why, forget):
     app.command()(command)

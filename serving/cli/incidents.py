@@ -64,6 +64,8 @@ def _list(found: IncidentList, now: float) -> None:
     for each in found.incidents:
         say(f"{_head(each)}: {each.summary}")
         say(f"    {_times(each, now)}")
+        if each.active and each.evidence.cause is not None:
+            say(f"    why: {each.evidence.cause.summary}")
         if each.active:
             say(f"    to do: {each.advice}")
     if not any(each.active for each in found.incidents):
@@ -97,6 +99,8 @@ def _show(one: Incident, now: float) -> None:
         say(f"  - {measurement(each)}" + (f" ({how})" if (how := how_sure(each)) else ""))
     if one.evidence.breached > len(one.evidence.top) > 0:
         say(f"  and {one.evidence.breached - len(one.evidence.top)} more")
+    if one.evidence.cause is not None:
+        say(f"why:     {one.evidence.cause.summary}")
     deployment = one.evidence.deployment
     if deployment is not None:
         say(f"last deployment before it: version {deployment.version}, {moment(deployment.at)}")

@@ -10,12 +10,15 @@ import msgspec
 from serving.channel.connection import ChannelClosed
 from serving.channel.endpoint import connect
 from serving.channel.frame_parts import Message
+from serving.channel.messages.causes import CAUSE, CAUSE_TIMEOUT_S, Cause, CauseMeta
 from serving.channel.messages.observation import RESET_REFERENCE, ResetMeta
 from serving.channel.monitor_shares import called, monitor_of
 from serving.control.registry import Registry
 from serving.errors import ModelNotReady
 
 TIMEOUT_S: Final = 10.0
+
+_decode_cause = msgspec.msgpack.Decoder(Cause).decode
 
 
 async def reset_reference(registry: Registry, model: str) -> str:
@@ -30,7 +33,21 @@ async def reset_reference(registry: Registry, model: str) -> str:
     return msgspec.msgpack.decode(reply.meta, type=str)
 
 
-async def ask_monitor(registry: Registry, ident: str, kind: str, meta: object) -> Message:
+async def cause(registry: Registry, asked: CauseMeta) -> Cause:
+    """Return what the rows of a model tell of a breach; it may take minutes.
+
+    Raises:
+        ModelNotReady: the model's monitor is not there, or does not answer.
+        VigilError: what the monitor answered.
+    """
+    ident = monitor_of(asked.model, registry.directory.monitors)
+    reply = await ask_monitor(registry, ident, CAUSE, asked, CAUSE_TIMEOUT_S + TIMEOUT_S)
+    return _decode_cause(reply.meta)
+
+
+async def ask_monitor(
+    registry: Registry, ident: str, kind: str, meta: object, timeout_s: float = TIMEOUT_S
+) -> Message:
     """Return what a monitor answers.
 
     Raises:
@@ -43,7 +60,7 @@ async def ask_monitor(registry: Registry, ident: str, kind: str, meta: object) -
     if not addresses:
         raise gone
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             connection = await connect(addresses[0], registry.secret)
             try:
                 return await connection.request(kind, meta)

@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits
 
-from serving.demo import loans
-from serving.demo.assemble import VERSION, Splits, assemble, split
+from serving.demo import loans, rows
+from serving.demo.assemble import VERSION, Splits, assemble
 from serving.demo.nets import cancer_net, digits_net, loans_net
 from serving.demo.training import Recipe, train
 from serving.models.export import save_safetensors, save_torch_export
@@ -21,10 +20,7 @@ from serving.models.profile.fit import Progress
 
 def build_digits(folder: Path, progress: Progress) -> None:
     """Make the model `digits` in `folder`: safetensors and a factory, one image input."""
-    data = load_digits()
-    images = data.images[:, None].astype(np.float32)
-    names = np.array([str(label) for label in data.target], dtype=object)
-    splits = split(Dataset({"image": images}, names), heldout=0.2, test=0.2, seed=0)
+    splits = rows.digits()
     network = train(
         digits_net.DigitsNet,
         lambda _: None,
@@ -39,26 +35,23 @@ def build_digits(folder: Path, progress: Progress) -> None:
 
 def build_cancer(folder: Path, progress: Progress) -> None:
     """Make the model `cancer` in `folder`: an exported graph, thirty named features."""
-    data = load_breast_cancer()
-    names = data.target_names.astype(object)[data.target]
-    x = data.data.astype(np.float32)
-    splits = split(Dataset({"x": x}, names), heldout=0.2, test=0.3, seed=0)
-    rows = splits.reference.inputs["x"]
+    splits = rows.cancer()
+    x = splits.reference.inputs["x"]
 
     def standardise(network: Any) -> None:
-        network.mean.copy_(torch.from_numpy(rows.mean(axis=0, dtype=np.float64)))
-        network.scale.copy_(torch.from_numpy(rows.std(axis=0, dtype=np.float64)))
+        network.mean.copy_(torch.from_numpy(x.mean(axis=0, dtype=np.float64)))
+        network.scale.copy_(torch.from_numpy(x.std(axis=0, dtype=np.float64)))
 
     network = train(
         cancer_net.CancerNet,
         standardise,
-        [rows],
+        [x],
         _positive(splits.reference, "benign"),
         Recipe(epochs=40, batch_size=32, label_smoothing=0.05),
         lambda done, total: progress("cancer: training", done, total),
     )
     progress("cancer: exporting", 0, 1)
-    save_torch_export(network, [torch.from_numpy(rows[:2])], folder / VERSION)
+    save_torch_export(network, [torch.from_numpy(x[:2])], folder / VERSION)
     progress("cancer: exporting", 1, 1)
     assemble(folder, "cancer.yaml", splits, _named("cancer", progress))
 
@@ -97,8 +90,8 @@ BUILDERS: Final[dict[str, Callable[[Path, Progress], None]]] = {
 """What makes each demo model, by its name."""
 
 
-def _positive(rows: Dataset, label: str) -> np.ndarray:
-    return np.array([name == label for name in np.asarray(rows.y_true)], dtype=np.int64)
+def _positive(dataset: Dataset, label: str) -> np.ndarray:
+    return np.array([name == label for name in np.asarray(dataset.y_true)], dtype=np.int64)
 
 
 def _codes(categorical: np.ndarray) -> np.ndarray:

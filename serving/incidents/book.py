@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from serving.channel.messages.causes import Cause
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.incidents import (
     Action,
@@ -303,6 +304,18 @@ class Book:
             self._false_alarms.closed(done)
         self._put(done, _AS_TOLD[action])
         return done
+
+    def explain(self, ident: str, cause: Cause) -> None:
+        """Attach to an incident what its rows tell of the cause; nothing if it is over by now."""
+        incident = next((each for each in self._active.values() if each.id == ident), None)
+        if incident is None:
+            return
+        before = incident.evidence.cause
+        if before is not None and before.known and not cause.known:
+            return  # what was found once stays said
+        same = before is not None and before.summary == cause.summary
+        event: Happened | None = "explained" if cause.known and not same else None
+        self._put(lifecycle.explained(incident, cause, news=event is not None), event)
 
     # -- what it knows ------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from serving.channel.messages.causes import Cause
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.incidents import (
     Action,
@@ -43,7 +44,11 @@ def breached_again(
     return replace(
         incident,
         version=evidence.leading.version or incident.version,
-        evidence=replace(evidence, since=min(evidence.since, incident.evidence.since)),
+        evidence=replace(
+            evidence,
+            since=min(evidence.since, incident.evidence.since),
+            cause=incident.evidence.cause,
+        ),
         summary=summary,
         advice=advice,
         updated_at=now,
@@ -52,6 +57,18 @@ def breached_again(
         quiet_since=None,
         quiet_mark="",
     )
+
+
+def explained(incident: Incident, cause: Cause, *, news: bool) -> Incident:
+    """Return an incident of which it is known what its rows tell of the cause.
+
+    Args:
+        incident: as it was.
+        cause: what they tell.
+        news: whether its history should say so.
+    """
+    told = replace(incident, evidence=replace(incident.evidence, cause=cause))
+    return happened(told, cause.at, "explained", cause.summary) if news else told
 
 
 def raised(

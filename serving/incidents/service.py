@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from serving.channel.messages.causes import Cause
 from serving.channel.messages.findings import FindingsChanged
 from serving.channel.messages.incidents import (
     ACTIVE,
@@ -33,6 +34,7 @@ from serving.incidents.ladder import rank
 from serving.incidents.saving import Saving, Store
 from serving.incidents.unknowns import Unknowns
 from serving.incidents.verdicts import Verdicts
+from serving.incidents.wanted_causes import Wanted, WantedCauses
 from serving.incidents.webhooks.sender import sender_of
 from serving.store.records import Batch, Happened
 from serving.telemetry.counters import SeriesSet
@@ -76,6 +78,7 @@ class IncidentService:
             lambda model: self._deployments.rules(model).false_alarm_budget, clock
         )
         self._book = Book(self._deployments, self._false_alarms, self._told, clock)
+        self._wanted = WantedCauses(clock)
         self._unknowns = Unknowns(self._book, self._deployments, self._saving.state, clock)
         self._verdicts = Verdicts(self._book, self._deployments, self._unknowns)
         self._receivers = [
@@ -201,6 +204,18 @@ class IncidentService:
             return
         self._verdicts.tick()
         self._show()
+
+    # -- causes -------------------------------------------------------------------------
+
+    def wanted_cause(self) -> Wanted | None:
+        """Return the cause of an incident that is to be looked for now; None: there is none."""
+        return self._wanted.next(self._book.active()) if self._ready else None
+
+    def explained(self, wanted: Wanted, cause: Cause) -> None:
+        """Take in what was found, or why nothing was; it is tried again later then."""
+        if not cause.known:
+            self._wanted.tried(wanted)
+        self._book.explain(wanted.ident, replace(cause, about=wanted.about, at=self._clock()))
 
     def _told(self, incident: Incident, event: Happened | None) -> None:
         """Save an incident that has changed, and tell receivers what has happened."""

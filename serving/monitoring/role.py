@@ -23,6 +23,7 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages import observation
+from serving.channel.messages.causes import CAUSE, CauseMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import Report
@@ -33,6 +34,8 @@ from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.log.place import place_of
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.causes.runner import CauseRunner
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.forget_orders import ForgetOrders
@@ -66,6 +69,7 @@ _ORDERS: Final = (observation.LABELS, observation.LABELS_WANTED, observation.RES
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
 _decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
+_decode_cause = msgspec.msgpack.Decoder(CauseMeta).decode
 _decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
 
 
@@ -115,7 +119,9 @@ class MonitorRole:
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
         self._reports = ReportRunner()
-        self._predictions = LoggedPredictions(None if log is None else place_of(log, data_dir))
+        place = None if log is None else place_of(log, data_dir)
+        self._causes = CauseRunner(place)
+        self._predictions = LoggedPredictions(place)
         if log is not None:
             self._intake.recall = self._predictions.recall
         self._forget = ForgetOrders(
@@ -267,11 +273,18 @@ class MonitorRole:
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == CAUSE:
+            asked_cause = _decode_cause(message.meta)
+            return await self._causes.find(asked_cause, self._entries(asked_cause.model))
         if message.kind == observation.FORGET:
             return self._forget.asked(_decode_forget(message.meta))
         if message.kind == observation.HALF:
             return self._pairs.half(_decode_half(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
+
+    def _entries(self, model: str) -> list[ModelEntry]:
+        """Return the versions of a model that are judged here, the newest last."""
+        return [watch.entry for watch in reversed(self.service.watches.newest_first(model))]
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
         watches = self.service.watches

@@ -8,7 +8,9 @@ import msgspec
 
 from serving.channel.messages.incidents import Incident, State
 
-Happened = Literal["opened", "escalated", "reopened", "acknowledged", "resolved", "false_alarm"]
+Happened = Literal[
+    "opened", "escalated", "explained", "reopened", "acknowledged", "resolved", "false_alarm"
+]
 """What receivers are told of an incident."""
 Kind = Literal["known", "unknown", "waiting", "blind", "away"]
 

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.channel.messages.causes import Cause
+from serving.channel.messages.incidents import Evidence, Incident, Measured
 from serving.cli.command import main
 from serving.models.profile.dataset import Dataset
 
@@ -131,3 +133,21 @@ def write_loans() -> Callable[[Path, Dataset, np.ndarray], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def make_incident() -> Callable[..., Incident]:
+    """Makes incidents of the demo's loans whose accuracy is low."""
+
+    def make(**given: Any) -> Incident:
+        cause = Cause(summary="concept shift: other truths", known=True)
+        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0, cause=cause)
+        plain = {
+            "id": "k7m2p9qd", "model": "loans", "version": "1", "cause": "performance",
+            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
+            "opened_at": 0.0, "updated_at": 0.0, "summary": "accuracy is low", "advice": "look",
+            "first": evidence, "evidence": evidence,
+        }  # fmt: skip
+        return Incident(**{**plain, **given})
+
+    return make

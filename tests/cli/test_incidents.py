@@ -127,3 +127,16 @@ def test_json_is_the_answer_as_it_came(instance, capsys):
 def test_wrong_use(options, said):
     with pytest.raises(InvalidInput, match=said):
         incidents(url="http://127.0.0.1:1", as_json=False, ident="a", **options)
+
+
+CAUSE = {"summary": "concept shift: rows like those of before have other truths", "known": True}
+
+
+def test_why_it_is_so_is_told_once_it_is_known(instance, capsys):
+    known = {**INCIDENT, "evidence": {**EVIDENCE, "cause": CAUSE}}
+    run(instance, {"/v2/incidents": listing(known, INCIDENT)})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "why" in line] == [f"    why: {CAUSE['summary']}"]
+    assert lines.index(f"    why: {CAUSE['summary']}") < lines.index("    to do: go back")
+    run(instance, {"/v2/incidents/k7m2p9qd": (200, json.dumps(known).encode())}, "k7m2p9qd")
+    assert f"why:     {CAUSE['summary']}" in capsys.readouterr().out.splitlines()

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from serving.channel.endpoint import connect
+from serving.channel.messages.causes import Cause, CauseMeta
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.incidents import (
@@ -16,9 +17,11 @@ from serving.channel.messages.incidents import (
     IncidentQuery,
 )
 from serving.config import Incidents
+from serving.control import incident_feed as module
 from serving.control.incident_feed import IncidentFeed
 from serving.errors import NotFound
 from serving.incidents.book import not_there
+from serving.incidents.wanted_causes import Wanted
 
 
 class Service:
@@ -27,6 +30,14 @@ class Service:
         self.served = []
         self.gone = {}
         self.started = False
+        self.wanted = []
+        self.causes = []
+
+    def wanted_cause(self):
+        return self.wanted.pop(0) if self.wanted else None
+
+    def explained(self, wanted, cause):
+        self.causes.append((wanted, cause))
 
     def told(self, monitor, changed):
         self.heard.append((monitor, changed))
@@ -99,3 +110,41 @@ async def test_gateways_are_answered_in_json(registry, address, feed):
     with pytest.raises(NotFound, match="no incident 'a'"):
         await connection.request(INCIDENT, IncidentOrder("a"))
     connection.close()
+
+
+async def test_causes_that_are_wanted_are_looked_for_and_told(
+    registry, feed, service, eventually, monkeypatch
+):
+    async def found(_, asked):
+        if asked.model == "away":
+            raise NotFound("no such model")
+        return Cause(summary="concept shift", known=True)
+
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "cause", found)
+    wanted = [
+        Wanted(each, "0 page", CauseMeta(each, "accuracy", "", 7.0)) for each in ("away", "m")
+    ]
+    service.wanted = list(wanted)
+    feed.start()
+    await eventually(lambda: len(service.causes) == 2)
+    assert service.causes == [
+        (wanted[0], Cause(summary="the cause is not known: no such model")),
+        (wanted[1], Cause(summary="concept shift", known=True)),
+    ]
+
+
+async def test_a_fault_in_one_cause_ends_no_later_one(
+    registry, feed, service, eventually, monkeypatch
+):
+    async def found(_, asked):
+        if asked.model == "broken":
+            raise ValueError("a fault")
+        return Cause(summary="concept shift", known=True)
+
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "cause", found)
+    service.wanted = [Wanted(each, "", CauseMeta(each, "", "", 7.0)) for each in ("broken", "m")]
+    feed.start()
+    await eventually(lambda: service.causes)
+    assert [each.ident for each, _ in service.causes] == ["m"]

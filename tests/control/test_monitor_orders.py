@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from serving.channel.endpoint import ChannelServer
+from serving.channel.messages.causes import CAUSE, Cause, CauseMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import RESET_REFERENCE
 from serving.channel.monitor_shares import monitor_of
 from serving.control import monitor_orders
-from serving.control.monitor_orders import reset_reference
+from serving.control.monitor_orders import cause, reset_reference
 from serving.errors import ModelNotFound, ModelNotReady
 
 
@@ -134,3 +135,18 @@ async def test_whoever_gives_up_leaves_no_connection(answering, address, eventua
     order.cancel()
     with pytest.raises(asyncio.CancelledError):
         await order
+
+
+async def test_a_cause_is_asked_for_and_may_take_longer_than_other_orders(
+    answering, address, monkeypatch
+):
+    monkeypatch.setattr(monitor_orders, "TIMEOUT_S", 0.05)
+    told = Cause(summary="concept shift", known=True, features={"age": 0.8}, rows=(300, 200))
+
+    def answer(connection, message):
+        assert message.kind == CAUSE
+        asyncio.get_running_loop().call_later(0.2, connection.reply, message.id, told)
+
+    await answering(answer, address)
+    asked = CauseMeta("m", "accuracy", "", 7.0)
+    assert await cause(registry_of(monitor(address)), asked) == told

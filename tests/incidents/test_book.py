@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from serving.channel.messages.causes import Cause
 from serving.config import Incidents
 from serving.errors import InvalidInput
 from serving.incidents.book import COMES_BACK_S, new_id
@@ -301,3 +303,40 @@ def test_ids_can_be_typed():
     made = {new_id() for _ in range(100)}
     assert len(made) == 100
     assert all(len(each) == 8 and each.isalnum() and each.islower() for each in made)
+
+
+FOUND = Cause(summary="concept shift: other truths", known=True, about="0 page", at=7.0)
+
+
+def test_a_cause_is_evidence_and_told_once(bench, found, clock):
+    bench.judge(found())
+    [incident] = bench.active()
+    bench.book.explain(incident.id, FOUND)
+    bench.book.explain(incident.id, replace(FOUND, about="0 other"))
+    clock.pass_s(60)
+    bench.judge(found(value=0.5))
+    [incident] = bench.active()
+    assert incident.evidence.cause.summary == FOUND.summary
+    assert incident.evidence.cause.about == "0 other"
+    assert bench.events() == ["opened", "explained"]
+    assert [(each.what, each.note) for each in incident.history][-1] == ("explained", FOUND.summary)
+
+
+def test_why_there_is_no_cause_is_evidence_and_told_to_nobody(bench, found):
+    bench.judge(found())
+    [incident] = bench.active()
+    unknown = Cause(summary="the cause is not known: no labels")
+    bench.book.explain(incident.id, unknown)
+    assert bench.active()[0].evidence.cause == unknown
+    assert bench.events() == ["opened"]
+    bench.book.explain(incident.id, FOUND)
+    bench.book.explain(incident.id, unknown)
+    assert bench.active()[0].evidence.cause == FOUND  # which stays said
+
+
+def test_a_cause_of_what_is_over_is_nobodys(bench, found):
+    bench.judge(found())
+    [incident] = bench.active()
+    over = bench.book.act(incident, "resolve", "")
+    bench.book.explain(incident.id, FOUND)
+    assert bench.book.find(incident.id) == over

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from serving.channel.messages.causes import Cause
 from serving.channel.messages.findings import FindingsChanged, Unjudged
 from serving.channel.messages.incidents import IncidentOrder, IncidentQuery
 from serving.config import Incidents, Webhook
@@ -241,3 +242,24 @@ async def test_a_fault_ends_no_look_that_comes_later(make, found, eventually, mo
         await eventually(lambda: "incidents could not be looked after" in caplog.messages)
     service.follow([])
     await eventually(lambda: not gauges(service))
+
+
+async def test_a_cause_is_attached_kept_and_told(make, eventually, found, clock):
+    service = make()
+    incident = await opened(service, eventually, found)
+    assert service.wanted_cause() is None  # its rows are not in the log yet
+    clock.pass_s(10)
+    wanted = service.wanted_cause()
+    assert wanted.ident == incident.id
+    service.explained(wanted, Cause(summary="the cause is not known: no labels"))
+    assert service.wanted_cause() is None  # for a while
+    clock.pass_s(60)
+    service.explained(service.wanted_cause(), Cause(summary="concept shift", known=True))
+    await eventually(lambda: service._saving.idle)
+    await service.stop()
+    again = make()
+    await eventually(lambda: again._ready)
+    [kept] = await all_of(again)
+    assert (kept.evidence.cause.summary, kept.evidence.cause.at) == ("concept shift", clock.now)
+    clock.pass_s(100)
+    assert again.wanted_cause() is None

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from serving.channel.messages.causes import CauseMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import (
     FindingsMeta,
@@ -21,12 +22,12 @@ from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
 from serving.control.latest_findings import LatestFindings
-from serving.control.monitor_orders import reset_reference
+from serving.control.monitor_orders import cause, reset_reference
 from serving.control.registry import Registry
 from serving.control.unjudged import unjudged
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
-from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
+from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, NotFound, Unsupported
 from serving.monitoring import role as role_module
 from serving.monitoring.role import MonitorRole
 from serving.telemetry.counters import SeriesSet
@@ -518,3 +519,14 @@ async def test_a_monitor_that_comes_late_costs_what_was_dropped_and_no_more(
     await eventually(lambda: settled(small))
     delivery = monitor.service.delivery
     assert (delivery.received.rows, delivery.lost.rows) == (12_000 - dropped, 0)
+
+
+async def test_a_cause_is_asked_of_the_monitor_and_says_why_there_is_none(
+    monitor, registry, connected, eventually
+):
+    await eventually(lambda: any(each.member.role == "monitor" for each in registry.states()))
+    found = await cause(registry, CauseMeta("loans", "accuracy", "", 7.0))
+    assert not found.known
+    assert "`log: null`" in found.summary  # as this monitor was started
+    with pytest.raises(NotFound, match="'cats' is not watched here"):
+        await cause(registry, CauseMeta("cats", "accuracy", "", 7.0))

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from serving.channel.messages.causes import Cause
+
 INCIDENTS: Final = "incidents"
 INCIDENT: Final = "incident"
 
@@ -68,6 +70,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         top: those that say most, the leading one first.
         deployment: the model's last one before that; None: not known.
         reason: of what is unknown: why.
+        cause: what the rows tell of it, which comes later than the rest; None: not yet.
     """
 
     leading: Measured
@@ -76,6 +79,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     top: tuple[Measured, ...] = ()
     deployment: LastDeployment | None = None
     reason: str = ""
+    cause: Cause | None = None
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -83,8 +87,8 @@ class Happening(msgspec.Struct, frozen=True):
 
     Attributes:
         at: seconds since the epoch.
-        what: `opened`, `spread`, `escalated`, `reopened`, `acknowledged`, `resolved`,
-            `false_alarm`.
+        what: `opened`, `spread`, `escalated`, `explained`, `reopened`, `acknowledged`,
+            `resolved`, `false_alarm`.
         note: who did it says so, or why it happened by itself.
     """
 

@@ -84,6 +84,8 @@ def _slack(_webhook: Webhook, delivery: Delivery, now: float) -> Any:
         lines.append(f"Since {sentences.moment(since)} ({sentences.ago(now - since)})")
         if sure := sentences.how_sure(incident.evidence.leading):
             lines.append(_plain(sure))
+        if why := _why(incident):
+            lines.append(f"Why: {_plain(why)}")
         lines.append(f"To do: {_plain(incident.advice)}")
     lines.append(f"`vigil incidents {incident.id}`")
     return {"text": "\n".join(lines)}
@@ -115,6 +117,7 @@ def _pagerduty(webhook: Webhook, delivery: Delivery, _now: float) -> Any:
             "custom_details": {
                 "incident": incident.id,
                 "to do": incident.advice,
+                **({"why": why} if (why := _why(incident)) else {}),
                 "since": _rfc3339(incident.evidence.since),
                 "evidence": sentences.how_sure(incident.evidence.leading),
                 "version": incident.version,
@@ -149,11 +152,18 @@ def _alert(incident: Incident, now: float, over: bool) -> dict[str, Any]:
         "annotations": {
             "summary": incident.summary,
             "description": incident.advice,
+            **({"why": why} if (why := _why(incident)) else {}),
             "version": incident.version,
         },
         "startsAt": _rfc3339(incident.opened_at),
         "endsAt": _rfc3339(ends_at),
     }
+
+
+def _why(incident: Incident) -> str:
+    """Return what is known of the cause; empty where nothing is."""
+    cause = incident.evidence.cause
+    return cause.summary if cause is not None and cause.known else ""
 
 
 def _plain(text: str) -> str:

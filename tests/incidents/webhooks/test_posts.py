@@ -7,7 +7,9 @@ import hmac
 import json
 
 import pytest
+from msgspec.structs import replace
 
+from serving.channel.messages.causes import Cause
 from serving.incidents.webhooks.posts import ALIVE_S, alerts_post, post_of
 
 NOW = 1_700_000_120.0
@@ -92,3 +94,22 @@ def test_alertmanager_ends_the_alert_of_a_lower_severity(webhook, delivery):
 def test_alertmanager_is_reminded_of_all(webhook, incident):
     post = alerts_post(webhook("alertmanager"), [incident(), incident(id="b")], NOW)
     assert [alert["labels"]["incident"] for alert in json.loads(post.body)] == ["k7m2p9qd", "b"]
+
+
+KNOWN = Cause(summary="concept shift: <other> truths", known=True)
+
+
+@pytest.mark.parametrize(("cause", "told"), [
+    (None, False), (KNOWN, True), (Cause(summary="the cause is not known: no labels"), False),
+])  # fmt: skip
+def test_the_cause_is_told_where_it_is_known(webhook, delivery, cause, told):
+    evidence = replace(delivery().incident.evidence, cause=cause)
+    one = delivery("explained", evidence=evidence, severity="page")
+    slack = content(webhook("slack"), one)["text"]
+    assert ("Why: concept shift: &lt;other&gt; truths" in slack) == told
+    details = content(webhook("pagerduty", url=None), one)["payload"]["custom_details"]
+    assert details.get("why") == (KNOWN.summary if told else None)
+    [alert] = content(webhook("alertmanager"), one)
+    assert alert["annotations"].get("why") == (KNOWN.summary if told else None)
+    ours = content(webhook(), one)["incident"]["evidence"]["cause"]
+    assert (ours is None) == (cause is None)

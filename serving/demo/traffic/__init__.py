@@ -1,0 +1,1 @@
+"""A day of traffic for the demo, in two minutes: three changes are planted, and looked for."""
