@@ -66,7 +66,8 @@ class GatewayTracing:
 
 def _open(settings: TraceSettings, series: SeriesSet) -> SpanExport | None:
     """Return what sends spans; None, with a line in the log, where there can be nothing."""
-    from serving.telemetry.export.spans import SpanExport, open_exporter
+    from serving.telemetry.export.span_exporter import open_exporter
+    from serving.telemetry.export.spans import SpanExport
 
     try:
         return SpanExport(open_exporter(settings.endpoint, settings.protocol), series)

@@ -20,7 +20,8 @@ from serving.config import Traces
 from serving.config.traces import trace_settings
 from serving.telemetry.collector import Protocol, for_exporter
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.export.spans import SpanExport, open_exporter
+from serving.telemetry.export.span_exporter import open_exporter
+from serving.telemetry.export.spans import SpanExport
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
 
