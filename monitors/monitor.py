@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from monitors.finding import Finding
 from monitors.rows import Corrections, Rows
+from monitors.watched import Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +121,15 @@ class JudgesLabelsToo(Protocol):
 
     def of_labels(self, finding: Finding) -> bool:
         """Whether a finding rests on labelled rows."""
+
+
+@runtime_checkable
+class SaysWhatItWatches(Protocol):
+    """A monitor that can say what it watches, how strictly, and what it can see."""
+
+    def watched(self, now: float) -> Watched:
+        """Return what it watches, as far as is known at present.
+
+        Args:
+            now: seconds since the epoch.
+        """

@@ -14,13 +14,13 @@ from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
-from monitors.alarms.gross import gross
+from monitors.alarms.gross import gross, gross_shift
 from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
 from monitors.alarms.scales import DAY, Look, Scales, lengths_for
 from monitors.alarms.season import Season
-from monitors.alarms.sensitivity import Sensitivity, smallest_shift
+from monitors.alarms.sensitivity import Sensitivity, Shares, smallest_shift
 from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
@@ -384,18 +384,42 @@ class StreamLaw:
         self._scales.settle(streams, at)
         self._evidence.forget(streams)
 
-    def sensitivity(self, power: float = 0.9) -> Sensitivity:
-        """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
-        forecasts, scales = self._forecasts, self._scales
-        lengths = np.array(scales.lengths, float)
-        information = np.stack(
-            [
-                self._shifts.information(length)
-                if 1 < length <= LONGEST
-                else length + 0 * self._units.sd
-                for length in scales.lengths
-            ]
-        )
+    @property
+    def level(self) -> float:
+        """What a p-value of one stream and one look at a window is held against."""
+        return float(self._levels[0])
+
+    @property
+    def basis(self) -> tuple[str, ...]:
+        """What the variation of each stream is known from, in words."""
+        return self._basis
+
+    @property
+    def variation(self) -> Array:
+        """How many times as much windows vary as those of independent rows [k], at least 1."""
+        return self._forecasts.measured[0].copy()
+
+    @property
+    def shares(self) -> Mask:
+        """Which streams are shares of rows [k]."""
+        return self._units.shares
+
+    def sensitivity(self, power: float = 0.9, interval: float | None = None) -> Sensitivity:
+        """Return the smallest shift found in an hour, a day, a week, at this traffic and level.
+
+        Args:
+            power: probability of finding it.
+            interval: seconds between two windows; None: those that the law has learnt, which
+                follow a new traffic within a day.
+        """
+        forecasts, shifts = self._forecasts, self._shifts
+        lengths = self._scales.lengths
+        none: Array = np.zeros(self.streams)
+        known = [1 < length <= LONGEST for length in lengths]
+        information = np.stack([
+            shifts.information(length) if found else none + length
+            for length, found in zip(lengths, known, strict=True)
+        ])  # fmt: skip
         sampling = 1 / (np.maximum(self._typical, 1) * information)
         variance = np.stack(
             [
@@ -403,13 +427,23 @@ class StreamLaw:
                 for index in range(len(lengths))
             ]
         )
+        bound = np.where(forecasts.known, _BOUND, _FIRST_BOUND)
+        told = gross_shift(
+            self._typical, self._units, float(self._critical[0]), float(ndtri(power))
+        )
         return smallest_shift(
             variance=variance,
             threshold=forecasts.tails.thresholds(self._critical[:, None]),
-            duration=lengths * self.interval,
+            duration=np.array(lengths, float) * (interval or self.interval),
             unit=self._units.sd,
+            shares=Shares(self._units.shares, self._units.centre),
+            reach=bound * np.sqrt(variance[0]),
+            followed=np.stack([
+                shifts.followed(length) if length <= LONGEST else none for length in lengths
+            ]),
+            gross=np.where(forecasts.known, np.inf, told),
             power=power,
-        )
+        )  # fmt: skip
 
     def accept(self, streams: Mask) -> None:
         """Take the present level of some streams in alarm as normal, and end their alarms.

@@ -22,6 +22,7 @@ from monitors.performance.prediction_entries import Entry
 from monitors.rows import Rows
 from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.observation import LabelCounts
+from serving.channel.messages.watched import WatchedMonitor
 from serving.config import LABELLED_OUTPUTS
 from serving.errors import Unsupported
 from serving.models.consumers import LABELS, consumers, reads_inputs
@@ -279,6 +280,15 @@ class ModelMonitors:
         Those that are stale are unknown.
         """
         return self._monitors.findings(now)
+
+    def watched(self, now: float) -> list[WatchedMonitor]:
+        """Return what its monitors watch, how strictly, and what they can see."""
+        return self._monitors.watched(now)
+
+    @property
+    def unwatched(self) -> list[str]:
+        """What is not watched, and why; one sentence each."""
+        return self._monitors.unwatched
 
     def take_passed(self) -> list[Finding]:
         """Return, once, breaches of windows that others have followed; see `Judge.take_passed`."""

@@ -26,6 +26,7 @@ from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import Report
+from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.channel.monitor_shares import share_of
 from serving.channel.registry_client import RegistryClient
 from serving.config import Log
@@ -61,6 +62,7 @@ CLOSE_S: Final = 2.0
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
+_decode_monitors = msgspec.msgpack.Decoder(MonitorsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
 _decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
 _decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
@@ -262,6 +264,9 @@ class MonitorRole:
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
+        if message.kind == MONITORS:
+            wanted = _decode_monitors(message.meta)
+            return msgspec.json.encode(self.service.watched(wanted.model, wanted.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
         if message.kind == observation.FORGET:

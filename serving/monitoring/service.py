@@ -23,6 +23,7 @@ from serving.channel.messages.observation import (
     RecalledRow,
 )
 from serving.channel.messages.reports import EventCounts, MonitorStatus
+from serving.channel.messages.watched import WatchedModel
 from serving.errors import InvalidInput, unknown_model
 from serving.monitoring.delivery_accounting import DeliveryAccounting
 from serving.monitoring.event_decoding import read_event, read_label
@@ -212,14 +213,33 @@ class MonitoringService:
         Raises:
             ModelNotFound: no such model is served.
         """
+        watches = self._of(model, version)
+        now = self._clock()
+        found = [record(each, now) for watch in watches for each in watch.findings(now)]
+        return ModelFindings(model, tuple(found), self._notes(watches, model))
+
+    def watched(self, model: str, version: str = "") -> WatchedModel:
+        """Return what is watched of a model, how strictly, and what can be seen.
+
+        Raises:
+            ModelNotFound: no such model is served.
+        """
+        watches = self._of(model, version)
+        now = self._clock()
+        return WatchedModel(
+            model,
+            watches[-1].entry.config.monitors.false_pages_per_quarter,
+            tuple(each for watch in watches for each in watch.watched(now)),
+            tuple(each for watch in watches for each in watch.unwatched),
+        )
+
+    def _of(self, model: str, version: str) -> list[ModelMonitors]:
         watches = self.watches.listed(model)
         if version:
             watches = [watch for watch in watches if watch.entry.version == version]
         if not watches:
             raise unknown_model(model[:200])
-        now = self._clock()
-        found = [record(each, now) for watch in watches for each in watch.findings(now)]
-        return ModelFindings(model, tuple(found), self._notes(watches, model))
+        return watches
 
     def all_findings(self) -> tuple[FindingRecord, ...]:
         """Return the latest findings of all models."""

@@ -16,7 +16,7 @@ import pytest
 from numpy.testing import assert_equal
 
 from monitors.finding import Finding
-from monitors.monitor import Monitor, Needs
+from monitors.monitor import Monitor, Needs, SaysWhatItWatches
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
@@ -130,6 +130,26 @@ def test_says_what_it_needs_once_and_for_all(make):
     assert needs.takes_predictions or needs.takes_labelled
     monitor.update(rows_for(monitor, 300, seed=1), now=0.0)
     assert monitor.needs == needs == make().needs
+
+
+def test_says_what_it_watches_before_and_after_its_first_window(make, case):
+    monitor = make()
+    if case[0] == "toy":
+        assert not isinstance(monitor, SaysWhatItWatches)
+        return
+    assert isinstance(monitor, SaysWhatItWatches)
+    monitor.watched(0.0)
+    found = monitor.update(rows_for(monitor, MOST_ROWS, seed=1), now=2000.0)
+    told = monitor.watched(3000.0)
+    assert told.window == monitor.filled[1]
+    assert told.reference
+    named = {each.metric for each in told.items}
+    # What is counted over columns, and the gap that goes with each PSI, are of the same streams.
+    derived = {"drifted_features", "drifted_outputs", "ks"}
+    assert {each.metric for each in found} - derived <= named
+    for each in told.items:
+        assert each.not_judged or each.basis
+        assert all(size > 0 for size in each.sees.values())
 
 
 def test_only_what_it_needs_has_to_be_there(make):

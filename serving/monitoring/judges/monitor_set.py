@@ -8,6 +8,7 @@ from typing import Any
 from monitors.finding import Finding
 from monitors.rows import Corrections, Rows
 from serving.channel.messages.findings import Unjudged
+from serving.channel.messages.watched import WatchedMonitor
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_records import stale
@@ -15,6 +16,7 @@ from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.freshness import Freshness
 from serving.monitoring.judges.descriptor import Blind, MonitorDescriptor
 from serving.monitoring.judges.judge import Judge
+from serving.monitoring.watched_records import SAYS_NOTHING
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -195,6 +197,20 @@ class MonitorSet:
         return told
 
     # -- what it says -------------------------------------------------------------------
+
+    def watched(self, now: float) -> list[WatchedMonitor]:
+        """Return what its monitors watch, how strictly, and what they can see."""
+        return [told for judge in self.judges if (told := judge.watched(now)) is not None]
+
+    @property
+    def unwatched(self) -> list[str]:
+        """What is not watched, and why; one sentence each."""
+        silent = [each for each in self.judges if each.says is None]
+        return [
+            *self._notes,
+            *(f"{each.title} of {self._model}: {SAYS_NOTHING}" for each in silent),
+            *(f"{name} of {self._model} failed: {why}" for name, why in self._failures.items()),
+        ]
 
     @property
     def had_rows(self) -> bool:
