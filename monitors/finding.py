@@ -13,6 +13,8 @@ Severity = Literal["info", "ticket", "page"]
 
 NO_THRESHOLD: Final = "no threshold set"
 """Why a finding without one has no verdict."""
+NO_RATE: Final = "no rate is stated"
+"""Why that of a guard has none that states no share of rows that it flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ class Needs:
         labels: what is true.
         scores: those of the classes, where labelled rows have some.
         groups: names of sensitive attributes.
+        guards: what became of rows in guards, and nothing else: such a monitor is shown rows that
+            were rejected, too.
     """
 
     columns: bool = False
@@ -33,11 +35,12 @@ class Needs:
     labels: bool = False
     scores: bool = False
     groups: tuple[str, ...] = ()
+    guards: bool = False
 
     @property
     def takes_predictions(self) -> bool:
         """Whether it is shown predictions."""
-        return not self.labels
+        return not (self.labels or self.guards)
 
     @property
     def takes_labelled(self) -> bool:

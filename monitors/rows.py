@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
+
+PASSED: Final = 0
+FLAGGED: Final = 1
+"""By a guard, whatever its action."""
+UNJUDGED: Final = 2
+"""The guard failed, or was skipped."""
 
 
 def _nothing() -> dict[str, np.ndarray]:
@@ -37,6 +44,8 @@ class Rows:
         positions: how many rows of the version had a label before each one, int64 [n], rising; -1
             where that is not known; empty for predictions.
         request_ids: the client's id of each row's request, length n; empty with labels.
+        guards: by guard what became of each row, uint8 [n]: see `PASSED`, `FLAGGED`, `UNJUDGED`;
+            only where nothing but that is told.
         row_index: index of each row inside its request, int64 [n]; empty with labels.
     """
 
@@ -52,6 +61,7 @@ class Rows:
     positions: np.ndarray | Sequence[int] = ()
     request_ids: Sequence[str] = ()
     row_index: np.ndarray | Sequence[int] = ()
+    guards: Mapping[str, np.ndarray] = field(default_factory=_nothing)
 
     def part(self, rows: slice) -> Rows:
         """Return some of the rows; `rows` has no step."""
@@ -69,6 +79,7 @@ class Rows:
             positions=self.positions[rows],
             request_ids=self.request_ids[rows],
             row_index=self.row_index[rows],
+            guards={name: array[rows] for name, array in self.guards.items()},
         )
 
 

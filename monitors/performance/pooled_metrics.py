@@ -15,8 +15,6 @@ from monitors.windows.ageing import quarters
 from monitors.windows.resolution import Resolution
 from monitors.windows.spending import levels
 
-_SHARES: Final = frozenset({"accuracy"})
-"""Metrics that are a share of rows."""
 _SHOWN: Final = 0.025
 """Probability with which each end of the interval of a single window may be wrong."""
 
@@ -207,13 +205,14 @@ class PooledMetrics:
         threshold = self._thresholds[metric.name]
 
         def sd(gap: float) -> float:
-            if metric.name not in _SHARES:
+            if not metric.share:
                 return row
-            # Rows that are wrong are the more, the worse the model.
-            share = min(max(threshold - gap, 0.0), 1.0)
+            # A share varies as it does once it is so far off.
+            off = gap if metric.direction == "above" else -gap
+            share = min(max(threshold + off, 0.0), 1.0)
             return float(np.sqrt(share * (1 - share)))
 
-        if metric.name not in _SHARES and not row > 0:
+        if not metric.share and not row > 0:
             return None
         return Resolution(
             sd=sd,

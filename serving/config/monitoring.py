@@ -62,6 +62,12 @@ class QualityMonitor(Section):
     )
 
 
+class GuardRateMonitor(Section):
+    """Whether guards flag as many rows as they are stated to."""
+
+    window: int = Field(1000, ge=100, description="Rows per window.")
+
+
 def _at_least(what: str) -> Any:
     return Field(None, gt=0, le=1, description=f"Smallest {what}; none: without a verdict.")
 
@@ -168,13 +174,17 @@ class Monitors(Section):
         description="Of inputs it needs `monitors.drift`, whose columns and reference it shares.",
     )
     performance: PerformanceMonitor | None = Field(default_factory=PerformanceMonitor)
+    guard_rate: GuardRateMonitor | None = Field(
+        default_factory=GuardRateMonitor,
+        description="It runs where the rate of a guard is stated.",
+    )
     false_pages_per_quarter: float = Field(
         1,
         gt=0,
         le=1000,
         description="False pages that are expected in 90 days, of performance; three times as many "
-        "false tickets are, of fairness and of data quality each, and twelve times as many false "
-        "infos, of drift. Fewer need more rows for each verdict.",
+        "false tickets are, of fairness, data quality and guards each, and twelve times as many "
+        "false infos, of drift. Fewer need more rows for each verdict.",
     )
     stale_after_s: float = Field(
         3600,

@@ -14,6 +14,7 @@ DATA_QUALITY: Final = "data_quality"
 FAIRNESS: Final = "fairness"
 PERFORMANCE: Final = "performance"
 QUALITY: Final = "quality"
+GUARD_RATE: Final = "guard_rate"
 LABELS: Final = "labels"
 """The join of labels with predictions, which other consumers live on."""
 
@@ -41,12 +42,20 @@ def consumers(config: ModelConfig) -> frozenset[str]:
             found.add(PERFORMANCE)
         if found & {PERFORMANCE, FAIRNESS}:
             found.add(LABELS)
+    if config.monitors.guard_rate is not None and rated_guards(config):
+        found.add(GUARD_RATE)
     # Answers are looked at where they are seen anyway.
     if config.monitors.quality is None:
         return frozenset(found)
     if found and any(spec.datatype in FLOATING for spec in config.outputs):
         found.add(QUALITY)
     return frozenset(found)
+
+
+def rated_guards(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of all guards where the rate of one is stated, else none."""
+    stated = any(each.stated_rate is not None for each in config.guards)
+    return tuple(each.name for each in config.guards) if stated else ()
 
 
 def fixed_outputs(config: ModelConfig) -> list[OutputSpec]:

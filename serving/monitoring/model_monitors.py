@@ -127,6 +127,19 @@ class ModelMonitors:
         if self._truth:
             self._join(self._truth, rows, failed, now)
 
+    def guarded(self, became: Mapping[str, bytes], timestamp: float, now: float) -> None:
+        """Show what became of rows in guards to the monitors of guards.
+
+        Args:
+            became: see `EventMeta.guards`.
+            timestamp: seconds since the epoch when they were judged.
+            now: seconds since the epoch.
+        """
+        guards = {name: np.frombuffer(flags, np.uint8) for name, flags in became.items()}
+        n = max(map(len, guards.values()), default=0)
+        if n and all(len(flags) == n for flags in guards.values()):
+            self._monitors.guarded(Rows(n=n, timestamp=timestamp, guards=guards), now)
+
     def asked(self, event: PredictionEvent, now: float) -> None:
         """Show a batch whose answers nobody knows to the monitors of inputs."""
         columns = input_columns(event.inputs, self.entry.config)

@@ -96,11 +96,20 @@ class MonitoringService:
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
+        if meta.guards:
+            self._guarded(meta)
         # What has no tensors, or a version that nobody judges, is for other consumers alone.
         judged = meta.kind in (ANSWERED, ASKED) and rows and tensors
         if judged and self.watches.judges(meta.model, meta.version):
             self._judge(meta, tensors, rows, began)
         return True
+
+    def _guarded(self, meta: EventMeta) -> None:
+        watch = self.watches.answered(meta.model, meta.version, meta.upstream)
+        if watch is not None:
+            began = thread_time_ns()
+            watch.guarded(meta.guards, meta.timestamp, self._clock())
+            watch.time.worked(began)
 
     def _judge(self, meta: EventMeta, tensors: Sequence[Tensor], rows: int, began: int) -> None:
         try:

@@ -30,6 +30,7 @@ USUAL: dict[str, Any] = {
     "drift": {"window": 100},
     "quality": {"window": 100},
     "performance": {"min": 0.4},
+    "guard_rate": {"window": 100},
 }
 LIVE: dict[str, Any] = {
     "drift": {"reference": "live", "reference_rows": 100, "window": 50},
@@ -75,6 +76,7 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
         ],
         "outputs": [NUMBER if _of_numbers(monitors) else CLASSES],
         "monitors": monitors,
+        "guards": [{"name": "schema"}, {"name": "mahalanobis"}],
         "fairness": None if _of_numbers(monitors) else fairness,
     })  # fmt: skip
     (tmp_path / "profile").mkdir()
@@ -116,6 +118,9 @@ def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False)
         labels=rng.integers(0, 2, n) if labels else None,
         request_ids=[f"r{seed}-{at}" for at in range(n)],
         row_index=np.zeros(n, dtype=np.int64),
+        guards={
+            name: (rng.random(n) < 0.05).astype(np.uint8) for name in ("schema", "mahalanobis")
+        },
     )
 
 
@@ -127,7 +132,7 @@ def test_says_what_it_needs_once_and_for_all(make):
     monitor = make()
     needs = monitor.needs
     assert isinstance(needs, Needs)
-    assert needs.takes_predictions or needs.takes_labelled
+    assert needs.takes_predictions or needs.takes_labelled or needs.guards
     monitor.update(rows_for(monitor, 300, seed=1), now=0.0)
     assert monitor.needs == needs == make().needs
 
@@ -165,6 +170,7 @@ def test_only_what_it_needs_has_to_be_there(make):
         predicted=rows.predicted if needs.predicted else None,
         labels=rows.labels if needs.labels else None,
         scores=rows.scores if needs.scores else None,
+        guards=rows.guards if needs.guards else {},
     )
     assert repr(frugal.update(lean, now=0.0)) == repr(monitor.update(rows, now=0.0))
 

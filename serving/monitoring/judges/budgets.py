@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from serving.config import ModelConfig
-from serving.models.consumers import DATA_QUALITY, DRIFT, FAIRNESS, PERFORMANCE, PREDICTION_DRIFT
+from serving.models.consumers import (
+    DATA_QUALITY,
+    DRIFT,
+    FAIRNESS,
+    GUARD_RATE,
+    PERFORMANCE,
+    PREDICTION_DRIFT,
+)
 
 FALSE_ALARMS: Final = {
     PERFORMANCE: 1.0,
     FAIRNESS: 3.0,
     DATA_QUALITY: 3.0,
+    GUARD_RATE: 3.0,
     DRIFT: 6.0,
     PREDICTION_DRIFT: 6.0,
 }
-"""For every false page: of performance pages, of fairness and data quality tickets, of drift
+"""For every false page: of performance pages, of fairness, data quality and guard tickets, of drift
 infos."""
 
 

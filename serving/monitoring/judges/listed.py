@@ -14,6 +14,7 @@ from serving.models.consumers import (
     DATA_QUALITY,
     DRIFT,
     FAIRNESS,
+    GUARD_RATE,
     PERFORMANCE,
     PREDICTION_DRIFT,
     QUALITY,
@@ -66,6 +67,20 @@ def _performance(entry: ModelEntry) -> Built:
     return build(entry)
 
 
+def _guard_rate(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.guard_rate import build
+
+    return build(entry)
+
+
+def _unstated(config: ModelConfig) -> str:
+    if GUARD_RATE in consumers(config):
+        return ""
+    from serving.monitoring.judges.guard_rate import unstated
+
+    return unstated(config)
+
+
 MONITORS: Final = (
     MonitorDescriptor(
         name=DRIFT,
@@ -89,6 +104,13 @@ MONITORS: Final = (
     MonitorDescriptor(name=QUALITY, wanted=_consumes(QUALITY), build=_quality),
     MonitorDescriptor(
         name=PERFORMANCE, wanted=_consumes(PERFORMANCE), build=_performance, title="accuracy"
+    ),
+    MonitorDescriptor(
+        name=GUARD_RATE,
+        wanted=_consumes(GUARD_RATE),
+        build=_guard_rate,
+        title="guard rate",
+        lacks=_unstated,
     ),
 )
 """In the order in which they are shown rows and told of."""

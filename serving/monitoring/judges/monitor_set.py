@@ -48,6 +48,7 @@ class MonitorSet:
         self._time = time
         self.published = 0
         self._notes: list[str] = []
+        self._lacking: list[str] = []
         self._failures: dict[str, str] = {}
         self._blind: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
@@ -58,6 +59,8 @@ class MonitorSet:
             if descriptor.unwanted:
                 told = f"{descriptor.called} of {self._model} is not watched"
                 self._notes.append(f"{told}: {descriptor.unwanted}")
+            elif why := descriptor.lacks(self._entry.config):
+                self._lacking.append(f"{descriptor.called} of {self._model} is not watched: {why}")
             return None
         try:
             built = descriptor.build(self._entry)
@@ -98,6 +101,12 @@ class MonitorSet:
             if no_class is not None and judge.needs.predicted:
                 self.failed(judge.name, no_class)
             else:
+                self._feed(judge, rows, now)
+
+    def guarded(self, rows: Rows, now: float) -> None:
+        """Show what became of rows in guards to the monitors of guards."""
+        for judge in self.judges:
+            if judge.needs.guards:
                 self._feed(judge, rows, now)
 
     def asked(self, rows: Rows, now: float) -> None:
@@ -208,6 +217,7 @@ class MonitorSet:
         silent = [each for each in self.judges if each.says is None]
         return [
             *self._notes,
+            *self._lacking,
             *(f"{each.title} of {self._model}: {SAYS_NOTHING}" for each in silent),
             *(f"{name} of {self._model} failed: {why}" for name, why in self._failures.items()),
         ]
