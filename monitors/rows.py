@@ -67,8 +67,29 @@ class Rows:
         """Return some of the rows; `rows` has no step."""
         first, last, _ = rows.indices(self.n)
         return replace(
-            self,
+            self._arrays(rows),
             n=max(last - first, 0),
+            positions=self.positions[rows],
+            request_ids=self.request_ids[rows],
+            row_index=self.row_index[rows],
+        )
+
+    def some(self, which: np.ndarray) -> Rows:
+        """Return the rows at which `which`, bool [n], is true."""
+        at = np.flatnonzero(which)
+        idents = self.request_ids
+        return replace(
+            self._arrays(at),
+            n=len(at),
+            positions=_chosen(self.positions, at),
+            request_ids=[idents[each] for each in at.tolist()] if idents else (),
+            row_index=_chosen(self.row_index, at),
+        )
+
+    def _arrays(self, rows: slice | np.ndarray) -> Rows:
+        """Return them with some rows of every array, and all else as it is."""
+        return replace(
+            self,
             columns={name: array[rows] for name, array in self.columns.items()},
             outputs={name: array[rows] for name, array in self.outputs.items()},
             groups={name: array[rows] for name, array in self.groups.items()},
@@ -76,11 +97,13 @@ class Rows:
             scores=None if self.scores is None else self.scores[rows],
             predicted=None if self.predicted is None else self.predicted[rows],
             labels=None if self.labels is None else self.labels[rows],
-            positions=self.positions[rows],
-            request_ids=self.request_ids[rows],
-            row_index=self.row_index[rows],
             guards={name: array[rows] for name, array in self.guards.items()},
         )
+
+
+def _chosen(values: np.ndarray | Sequence[int], at: np.ndarray) -> np.ndarray | Sequence[int]:
+    chosen: np.ndarray | Sequence[int] = np.asarray(values)[at] if len(values) else ()
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ MOST_LINES: Final = 8
 """Things of a monitor that are shown without `--all`."""
 _UNITS: Final = {"sd": "{} sd", "correlation": "{}", "metric": "{}"}
 _SECONDS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_UNKNOWN: Final = "?"
 _VARIES: Final = 1.05
 """Times as much as independent rows from which on it is told."""
 
@@ -53,9 +54,10 @@ def _show(monitor: WatchedMonitor, *, everything: bool) -> None:
     lines.sort(key=_blindness, reverse=True)
     shown = lines if everything else lines[:MOST_LINES]
     if shown:
-        OUT.print(_table(shown))
+        OUT.print(_table(shown, "-" if _paced(monitor) else _UNKNOWN))
     if len(lines) > len(shown):
-        say(f"  and {len(lines) - len(shown)} more, of which smaller changes are seen: --all")
+        seen = ", of which smaller changes are seen" if _paced(monitor) else ""
+        say(f"  and {len(lines) - len(shown)} more{seen}: --all")
     free = [each for each in monitor.items if each.not_judged]
     if free:
         names = dict.fromkeys(each.metric for each in free)
@@ -119,7 +121,12 @@ def _blindness(line: Line) -> tuple[float, ...]:
     return day, week, hour
 
 
-def _table(lines: Sequence[Line]) -> Table:
+def _paced(monitor: WatchedMonitor) -> bool:
+    """Whether it is known how often a window ends, and so what is seen within which time."""
+    return monitor.interval_s is not None or monitor.false_alarms_per_quarter is None
+
+
+def _table(lines: Sequence[Line], none: str) -> Table:
     names = ["within 1 h", "1 day", "1 week"]
     needs = any(line.item.needs is not None for line in lines)
     table = Table(
@@ -131,7 +138,7 @@ def _table(lines: Sequence[Line]) -> Table:
     )
     for line in lines:
         item = line.item
-        seen = [_change(each.change, item) for each in item.sees] or [_exact(item), "", ""]
+        seen = [_change(each.change, item, none) for each in item.sees] or [_exact(item), "", ""]
         table.add_row(
             cell(_what(line)),
             "" if item.factor is None else f"{item.factor:.2g} x",
@@ -160,9 +167,9 @@ def _what(line: Line) -> str:
     return f"{named}{of_what}{limit}{where}{more}"
 
 
-def _change(change: float | None, item: WatchedItem) -> str:
+def _change(change: float | None, item: WatchedItem, none: str) -> str:
     if change is None:
-        return "-"
+        return none
     if item.unit == "share":
         return f"{100 * change:.2g} %"
     return _UNITS[item.unit].format(f"{change:.2g}")

@@ -11,6 +11,7 @@ from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, met
 from serving.config.incidents import Incidents
 from serving.config.one_of import OneOf
 from serving.config.section import Section
+from serving.config.slices import MOST_SLICES
 
 
 class DriftMonitor(Section):
@@ -177,6 +178,13 @@ class Monitors(Section):
     guard_rate: GuardRateMonitor | None = Field(
         default_factory=GuardRateMonitor,
         description="It runs where the rate of a guard is stated.",
+    )
+    slices: list[str] = Field(
+        default_factory=list,
+        max_length=MOST_SLICES,
+        description="Conditions on columns of the inputs, such as `age > 60 and home = 'rent'`: "
+        "drift, quality of inputs, performance and fairness are judged of these rows as well, and "
+        "share what may be spent on false alarms.",
     )
     false_pages_per_quarter: float = Field(
         1,

@@ -64,5 +64,6 @@ def fixed_outputs(config: ModelConfig) -> list[OutputSpec]:
 
 
 def reads_inputs(config: ModelConfig) -> bool:
-    """Whether a consumer needs the model's inputs."""
-    return not READS_INPUTS.isdisjoint(consumers(config))
+    """Whether a consumer needs the model's inputs; whoever judges slices does."""
+    found = consumers(config)
+    return bool(found and config.monitors.slices) or not READS_INPUTS.isdisjoint(found)

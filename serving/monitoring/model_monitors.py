@@ -39,6 +39,7 @@ from serving.monitoring.judges.monitor_set import MonitorSet
 from serving.monitoring.label_series import LabelSeries
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows
+from serving.monitoring.slice_membership import SliceMembership
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.telemetry.counters import SeriesSet
 
@@ -91,6 +92,7 @@ class ModelMonitors:
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
         drift = config.monitors.drift
         self._unanswered = False
+        self._slices = SliceMembership(config)
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors = MonitorSet(entry, model, self._series, self.time, monitors)
         self._kind = label_kind(config)
@@ -117,7 +119,7 @@ class ModelMonitors:
             timestamp=event.timestamp,
             columns=columns,
             outputs=outputs,
-            groups=event.sensitive_features,
+            groups=self._groups(event, columns),
             scores=scores,
             predicted=predicted,
             request_ids=event.request_ids,
@@ -149,13 +151,20 @@ class ModelMonitors:
             timestamp=event.timestamp,
             columns=columns,
             outputs={},
-            groups=event.sensitive_features,
+            groups=self._groups(event, columns),
             predicted=None,
             request_ids=event.request_ids,
             row_index=event.row_index,
         )
         self._unanswered = True
         self._monitors.asked(rows, now)
+
+    def _groups(
+        self, event: PredictionEvent, columns: Mapping[str, np.ndarray]
+    ) -> Mapping[str, np.ndarray]:
+        """Return the groups of rows, and the slices that they are in."""
+        slices = self._slices.groups(columns, event.rows)
+        return {**event.sensitive_features, **slices} if slices else event.sensitive_features
 
     def _predicted(
         self, outputs: Mapping[str, np.ndarray]

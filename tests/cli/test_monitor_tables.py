@@ -75,6 +75,14 @@ def test_what_is_never_sure_to_be_seen_is_a_dash_and_leads(capsys) -> None:
     assert "1 %" in row
 
 
+def test_before_two_windows_nobody_knows_what_is_seen(capsys) -> None:
+    many = [item(f"c{at}", "location", None, None, None) for at in range(MOST_LINES + 1)]
+    out = printed(capsys, monitor(*many, interval_s=None))
+    assert "how often one ends is not known yet" in out
+    assert " ? " in out
+    assert "and 1 more: --all" in out
+
+
 def test_dependence_budget_and_pace_are_told_in_a_sentence(capsys) -> None:
     out = printed(capsys, monitor(item("a", "location", 1.0, 0.5, 0.5, factor=3.1)))
     assert "at most 6 false alarms in 90 days, shared by 1 statistics" in out

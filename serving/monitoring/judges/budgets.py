@@ -25,7 +25,14 @@ FALSE_ALARMS: Final = {
 """For every false page: of performance pages, of fairness, data quality and guard tickets, of drift
 infos."""
 
+SLICED: Final = frozenset({PERFORMANCE, FAIRNESS, DATA_QUALITY, DRIFT, PREDICTION_DRIFT})
+"""Monitors that judge the rows of slices, too."""
+
 
 def rate(config: ModelConfig, monitor: str) -> float:
-    """Return the false alarms per 90 days that a monitor of a model may raise."""
-    return config.monitors.false_pages_per_quarter * FALSE_ALARMS[monitor]
+    """Return the false alarms per 90 days that a monitor of a model may raise.
+
+    Of one that judges slices as well, this is the share of all rows, and of each slice.
+    """
+    shares = 1 + (len(config.monitors.slices) if monitor in SLICED else 0)
+    return config.monitors.false_pages_per_quarter * FALSE_ALARMS[monitor] / shares

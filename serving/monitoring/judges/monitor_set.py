@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitors.finding import Finding
+from monitors.monitor import Monitor
 from monitors.rows import Corrections, Rows
+from monitors.sliced import sliced
 from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.watched import WatchedMonitor
 from serving.models.repository.folder import ModelEntry
@@ -73,7 +75,19 @@ class MonitorSet:
                 self._blind[descriptor.name] = blind.why
         if built.monitor is None:
             return None
-        return Judge(descriptor, built.monitor, self._entry, built.title)
+        monitor = sliced(built.monitor, self._parts(descriptor))
+        return Judge(descriptor, monitor, self._entry, built.title)
+
+    def _parts(self, descriptor: MonitorDescriptor) -> dict[str, Monitor]:
+        """Return a monitor for each slice, of a kind that judges slices."""
+        found: dict[str, Monitor] = {}
+        if descriptor.part is None:
+            return found
+        for text in self._entry.config.monitors.slices:
+            built = descriptor.part(self._entry)
+            if built.monitor is not None:
+                found[text] = built.monitor
+        return found
 
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""
