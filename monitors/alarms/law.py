@@ -397,7 +397,8 @@ class StreamLaw:
     @property
     def variation(self) -> Array:
         """How many times as much windows vary as those of independent rows [k], at least 1."""
-        return self._forecasts.measured[0].copy()
+        variation: Array = self._forecasts.measured[0].copy()
+        return variation
 
     @property
     def shares(self) -> Mask:

@@ -28,7 +28,8 @@ def test_a_part_of_labelled_rows_has_their_labels():
 
 def test_some_rows_are_those_of_a_mask_in_every_column():
     rows = Rows(
-        n=3, timestamp=1.0, columns={"x": np.arange(3)}, guards={"g": np.array([0, 1, 2], np.uint8)},
+        n=3, timestamp=1.0, columns={"x": np.arange(3)},
+        guards={"g": np.array([0, 1, 2], np.uint8)},
         groups={"a": np.array(["p", None, "q"], object)}, predicted=np.arange(3),
         request_ids=["i", "j", "k"], row_index=[0, 1, 2],
     )  # fmt: skip
