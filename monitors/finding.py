@@ -15,6 +15,8 @@ ESTIMATION_ERROR: Final = "_estimation_error"
 """Behind the name of a metric: how far its estimate was from what labels say."""
 NO_THRESHOLD: Final = "no threshold set"
 """Why a finding without one has no verdict."""
+NO_RATE: Final = "no rate is stated"
+"""Why that of a guard has none that states no share of rows that it flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from monitors.finding import Finding
 from monitors.rows import Corrections, Rows
+from monitors.watched import Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class Needs:
         scores: those of the classes, where rows have some.
         groups: names of sensitive attributes.
         truths: rows whose truth became known, beside predictions.
+        guards: what became of rows in guards, and nothing else: such a monitor is shown rows that
+            were rejected, too.
     """
 
     columns: bool = False
@@ -35,11 +38,12 @@ class Needs:
     scores: bool = False
     groups: tuple[str, ...] = ()
     truths: bool = False
+    guards: bool = False
 
     @property
     def takes_predictions(self) -> bool:
         """Whether it is shown predictions."""
-        return not self.labels
+        return not (self.labels or self.guards)
 
     @property
     def takes_labelled(self) -> bool:
@@ -123,3 +127,15 @@ class JudgesLabelsToo(Protocol):
 
     def of_labels(self, finding: Finding) -> bool:
         """Whether a finding rests on labelled rows."""
+
+
+@runtime_checkable
+class SaysWhatItWatches(Protocol):
+    """A monitor that can say what it watches, how strictly, and what it can see."""
+
+    def watched(self, now: float) -> Watched:
+        """Return what it watches, as far as is known at present.
+
+        Args:
+            now: seconds since the epoch.
+        """

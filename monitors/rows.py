@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import numpy as np
+
+PASSED: Final = 0
+FLAGGED: Final = 1
+"""By a guard, whatever its action."""
+UNJUDGED: Final = 2
+"""The guard failed, or was skipped."""
 
 
 def _nothing() -> dict[str, np.ndarray]:
@@ -39,6 +46,8 @@ class Rows:
         answered: with labels, when each row was answered, seconds since the epoch, float64 [n];
             empty where nobody knows.
         request_ids: the client's id of each row's request, length n; empty with labels.
+        guards: by guard what became of each row, uint8 [n]: see `PASSED`, `FLAGGED`, `UNJUDGED`;
+            only where nothing but that is told.
         row_index: index of each row inside its request, int64 [n]; empty with labels.
     """
 
@@ -55,13 +64,37 @@ class Rows:
     answered: np.ndarray | Sequence[float] = ()
     request_ids: Sequence[str] = ()
     row_index: np.ndarray | Sequence[int] = ()
+    guards: Mapping[str, np.ndarray] = field(default_factory=_nothing)
 
     def part(self, rows: slice) -> Rows:
         """Return some of the rows; `rows` has no step."""
         first, last, _ = rows.indices(self.n)
         return replace(
-            self,
+            self._arrays(rows),
             n=max(last - first, 0),
+            positions=self.positions[rows],
+            answered=self.answered[rows],
+            request_ids=self.request_ids[rows],
+            row_index=self.row_index[rows],
+        )
+
+    def some(self, which: np.ndarray) -> Rows:
+        """Return the rows at which `which`, bool [n], is true."""
+        at = np.flatnonzero(which)
+        idents = self.request_ids
+        return replace(
+            self._arrays(at),
+            n=len(at),
+            positions=_chosen(self.positions, at),
+            answered=_chosen(self.answered, at),
+            request_ids=[idents[each] for each in at.tolist()] if idents else (),
+            row_index=_chosen(self.row_index, at),
+        )
+
+    def _arrays(self, rows: slice | np.ndarray) -> Rows:
+        """Return them with some rows of every array, and all else as it is."""
+        return replace(
+            self,
             columns={name: array[rows] for name, array in self.columns.items()},
             outputs={name: array[rows] for name, array in self.outputs.items()},
             groups={name: array[rows] for name, array in self.groups.items()},
@@ -69,11 +102,18 @@ class Rows:
             scores=None if self.scores is None else self.scores[rows],
             predicted=None if self.predicted is None else self.predicted[rows],
             labels=None if self.labels is None else self.labels[rows],
-            positions=self.positions[rows],
-            answered=self.answered[rows],
-            request_ids=self.request_ids[rows],
-            row_index=self.row_index[rows],
+            guards={name: array[rows] for name, array in self.guards.items()},
         )
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _chosen(
+    values: np.ndarray | Sequence[_Number], at: np.ndarray
+) -> np.ndarray | Sequence[_Number]:
+    chosen: np.ndarray | Sequence[_Number] = np.asarray(values)[at] if len(values) else ()
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

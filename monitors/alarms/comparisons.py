@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import ndtri
 
 from monitors.alarms.forecasts import Forecasts
 from monitors.alarms.level import Level
 from monitors.alarms.scales import DAY, Look, Scales
-from monitors.alarms.sensitivity import Sensitivity, smallest_shift
+from monitors.alarms.sensitivity import Sensitivity, Shares, smallest_shift
 from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
+from monitors.alarms.sudden import gross_shift
 from monitors.alarms.units import Units
 from monitors.alarms.volatility import Volatility
 
@@ -167,24 +169,33 @@ class Comparisons:
             interval: seconds between two windows.
             power: probability of finding it.
         """
-        lengths = np.array(self._scales.lengths, float)
-        information = np.stack(
-            [
-                self.shifts.information(length) if 1 < length <= LONGEST else length + 0 * rows
-                for length in self._scales.lengths
-            ]
-        )
+        forecasts, shifts = self.forecasts, self.shifts
+        lengths = self._scales.lengths
+        none: Array = np.zeros(len(rows))
+        known = [1 < length <= LONGEST for length in lengths]
+        information = np.stack([
+            shifts.information(length) if found else none + length
+            for length, found in zip(lengths, known, strict=True)
+        ])  # fmt: skip
         sampling = 1 / (np.maximum(rows, 1) * information)
         variance = np.stack(
             [
-                self.forecasts.variance(index, sampling[index]) + self._open[index]
+                forecasts.variance(index, sampling[index]) + self._open[index]
                 for index in range(len(lengths))
             ]
         )
+        bound = np.where(forecasts.known, _BOUND, _FIRST_BOUND)
+        told = gross_shift(rows, self._units, float(critical[0]), float(ndtri(power)))
         return smallest_shift(
             variance=variance,
-            threshold=self.forecasts.tails.thresholds(critical[:, None]),
-            duration=lengths * interval,
+            threshold=forecasts.tails.thresholds(critical[:, None]),
+            duration=np.array(lengths, float) * interval,
             unit=self._units.sd,
+            shares=Shares(self._units.shares, self._units.centre),
+            reach=bound * np.sqrt(variance[0]),
+            followed=np.stack([
+                shifts.followed(length) if length <= LONGEST else none for length in lengths
+            ]),
+            gross=told,
             power=power,
-        )
+        )  # fmt: skip

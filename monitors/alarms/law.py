@@ -321,9 +321,38 @@ class StreamLaw:
         self._scales.settle(streams, at)
         self._evidence.forget(streams)
 
-    def sensitivity(self, power: float = 0.9) -> Sensitivity:
-        """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
-        return self._comparisons.sensitivity(self._typical, self._critical, self.interval, power)
+    @property
+    def level(self) -> float:
+        """What a p-value of one stream and one look at a window is held against."""
+        return float(self._levels[0])
+
+    @property
+    def basis(self) -> tuple[str, ...]:
+        """What the variation of each stream is known from, in words."""
+        return self._basis
+
+    @property
+    def variation(self) -> Array:
+        """How many times as much windows vary as those of independent rows [k], at least 1."""
+        variation: Array = self._forecasts.measured[0].copy()
+        return variation
+
+    @property
+    def shares(self) -> Mask:
+        """Which streams are shares of rows [k]."""
+        return self._units.shares
+
+    def sensitivity(self, power: float = 0.9, interval: float | None = None) -> Sensitivity:
+        """Return the smallest shift found in an hour, a day, a week, at this traffic and level.
+
+        Args:
+            power: probability of finding it.
+            interval: seconds between two windows; None: those that the law has learnt, which
+                follow a new traffic within a day.
+        """
+        return self._comparisons.sensitivity(
+            self._typical, self._critical, interval or self.interval, power
+        )
 
     def accept(self, streams: Mask) -> None:
         """Take the present level of some streams in alarm as normal, and end their alarms.

@@ -68,6 +68,17 @@ class ShiftEstimates:
         information: Array = np.maximum(self._squared[:windows].sum(0), 1e-9)
         return information
 
+    def followed(self, windows: int) -> Array:
+        """Return how little of a shift's estimate is left if it began a window later, 0 to 1 [k].
+
+        0: the estimate is the same, as of streams without memory.
+        """
+        signature = self._signature
+        later = signature[1 : windows + 1] if windows < LONGEST else signature[1:]
+        alike = np.einsum("wk,wk->k", signature[: len(later)], later)
+        followed: Array = 1 - np.clip(alike / self.information(len(later)), 0.0, 1.0)
+        return followed
+
     def settle(self, streams: Mask) -> None:
         """Forget the errors of some streams."""
         self.errors[:, streams] = 0

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from monitors.alarms.sensitivity import share_growth
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
 from monitors.alarms.units import Units
@@ -142,3 +143,21 @@ def gross(raw: Array, counts: Array, accepted: Array, units: Units, critical: fl
     value = units.mean + units.sd * (raw + accepted)
     z = standardized(value, units.centre, units.sd * np.sqrt(_REPEATS / n), units.shares)
     return far & (~units.shares | (np.abs(z) > critical))
+
+
+def gross_shift(counts: Array, units: Units, critical: float, spread: float) -> Array:
+    """Return how far a mean must be off, in standard deviations of a row, to be gross for sure.
+
+    Args:
+        counts: [k] rows of a window.
+        units: of the statistics.
+        critical: normal score of an alarm.
+        spread: standard errors that are added, so that it is so with some probability.
+    """
+    n = np.maximum(counts, 1)
+    far: Array = _GROSS + (_GROSS_BY_ROWS + spread) / np.sqrt(n)
+    at = units.shares
+    error = units.sd[at] * np.sqrt(_REPEATS / n[at])
+    grown = share_growth(units.centre[at], error, critical + spread / np.sqrt(_REPEATS))
+    far[at] = np.maximum(far[at], grown / units.sd[at])
+    return far

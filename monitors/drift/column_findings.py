@@ -52,6 +52,10 @@ class ColumnFindings:
         min_psi: PSI below which a column has no alarm.
         monitor: name in the findings.
         total: metric of the number of columns that have drifted.
+
+    Attributes:
+        n_reference: rows of the reference.
+        not_watched: columns without anything to compare.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class ColumnFindings:
         total: str,
     ) -> None:
         self._features, self._min_psi, self._total = features, min_psi, total
+        self.n_reference = reference.n
         codes = features.codes
         self._effects = EffectSizes(codes.tracks)
         self._tracks: dict[str, list[int]] = {}
@@ -82,7 +87,7 @@ class ColumnFindings:
         }
         self._pairs = np.array(pairs, np.int64)
         self._moved = MovedPairs(reference, features) if pairs else None
-        self._not_watched = tuple(name for name in reference.columns if name not in self._streams)
+        self.not_watched = tuple(name for name in reference.columns if name not in self._streams)
         self._empty = {
             "monitor": monitor, "metric": "psi", "subject": "", "value": math.nan,
             "direction": "above", "n_reference": reference.n,
@@ -114,7 +119,7 @@ class ColumnFindings:
         ]
         found = [finding for findings in columns for finding in findings]
         unknown = {**empty, "reason": NO_CATEGORIES}
-        found.extend(Finding(**{**unknown, "subject": name}) for name in self._not_watched)
+        found.extend(Finding(**{**unknown, "subject": name}) for name in self.not_watched)
         if self._moved is not None:
             found.append(self._of_pairs(self._moved, tally, decisions, told, empty))
         return [*found, self._of_all([each[0] for each in columns], empty)]

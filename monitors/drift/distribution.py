@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from monitors.alarms.law import StreamLaw
 from monitors.alarms.law_windows import LawWindows, WindowSettings
-from monitors.drift.column_findings import ColumnFindings, Window
-from monitors.drift.features.vector import FeatureVector, Tally
+from monitors.drift.column_findings import NO_CATEGORIES, ColumnFindings, Window
+from monitors.drift.features.vector import FeatureVector, Stream, Tally
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
+from monitors.watched import Item, Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,24 @@ class DistributionDriftMonitor:
         """Return nothing: windows end with rows."""
         return []
 
+    def watched(self, now: float) -> Watched:
+        """Return every statistic of every column, and the buckets of pairs of columns."""
+        items = self._windows.items([_item(each) for each in self._features.streams])
+        # A bucket's statistic is a sum over its pairs, over the root of their number.
+        sizes = self._features.codes.sketch.sizes
+        items = tuple(
+            each
+            if stream.bucket is None
+            else replace(each, sees={
+                horizon: shift * math.sqrt(sizes[stream.bucket])
+                for horizon, shift in each.sees.items()
+            })
+            for each, stream in zip(items, self._features.streams, strict=True)
+        )  # fmt: skip
+        not_watched = [f"column '{name}': {NO_CATEGORIES}" for name in self._judge.not_watched]
+        found = self._windows.watched(items, f"{self._judge.n_reference} rows of the reference")
+        return replace(found, not_watched=tuple(not_watched))
+
     def state(self) -> dict[str, Any]:
         """Return counts, position, law and last findings as JSON values; the size is constant."""
         return {
@@ -143,6 +163,13 @@ class DistributionDriftMonitor:
         decisions = self._windows.decide(lambda span, rows: self._features.cell(span, rows, tally))
         window = Window(current.span, current.ident, current.rows)
         return self._judge.found(window, tally, decisions)
+
+
+def _item(stream: Stream) -> Item:
+    if stream.bucket is not None:
+        what = f"{stream.statistic} of pairs, bucket {stream.bucket}"
+        return Item(metric="correlations", statistic=what, unit="correlation")
+    return Item(metric="psi", subject=stream.column, statistic=stream.statistic)
 
 
 def _identity(reference: ReferenceProfile, settings: DriftSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from monitors.drift.distribution import DistributionDriftMonitor
 from monitors.finding import Finding
-from monitors.monitor import Monitor, Needs
+from monitors.monitor import Monitor, Needs, SaysWhatItWatches
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
+from monitors.watched import Watched
 
 
 class LiveDriftMonitor:
@@ -98,6 +100,17 @@ class LiveDriftMonitor:
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows end with rows."""
         return []
+
+    def watched(self, now: float) -> Watched:
+        """Return what the monitor watches that compares; nothing before there is one."""
+        if isinstance(self._drift, SaysWhatItWatches):
+            return replace(self._drift.watched(now), reference=self.progress)
+        return Watched(
+            items=(),
+            reference=self.progress,
+            window=self._window,
+            not_watched=("nothing yet: the reference is being collected",),
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the reference and the windows' position as JSON values; no rows."""

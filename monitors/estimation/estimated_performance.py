@@ -27,6 +27,7 @@ from monitors.finding import (
 )
 from monitors.monitor import Needs
 from monitors.rows import Rows
+from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
 
 MONITOR: Final = "estimation"
@@ -102,6 +103,30 @@ class EstimatedPerformanceMonitor:
     def of_labels(self, finding: Finding) -> bool:
         """Whether a finding rests on labelled rows: a realised error does."""
         return finding.metric.endswith(ESTIMATION_ERROR)
+
+    def watched(self, now: float) -> Watched:
+        """Return the metrics. What their estimates can see is open: no rate of finding is known."""
+        judged = len(self._evidence)
+        items = [
+            Item(
+                metric=name,
+                statistic="estimated without labels",
+                severity="ticket",
+                threshold=self._settings.thresholds.get(name),
+                not_judged="" if name in self._evidence else NO_THRESHOLD,
+                false_alarms=self._settings.rate / judged if name in self._evidence else None,
+                basis="how far off estimates of the profile's chunks are",
+                unit="metric",
+            )
+            for name in self._metrics
+        ]
+        return Watched(
+            items=tuple(items),
+            reference="thresholds",
+            window=self._window.size,
+            false_alarms=self._settings.rate if judged else None,
+            streams=judged,
+        )
 
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in rows."""

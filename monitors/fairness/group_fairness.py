@@ -19,9 +19,11 @@ from monitors.fairness.definitions import (
 )
 from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.pooled_groups import Judged, PooledGroups, With
+from monitors.fairness.visible import FEW_GROUPS
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.rows import Corrections, Rows
+from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
 
 NO_LABELS: Final = "no window of labelled rows is full yet"
@@ -158,7 +160,7 @@ class GroupFairnessMonitor:
         self._reference = reference
         rate = false_alarms / max(len(self._subjects) * tolerances.judged, 1)
         self._window = window
-        self._rate = rate
+        self._rate, self._budget = rate, false_alarms
         self._sides = self._new_sides()
         self._findings: dict[tuple[str, str], Finding] = {}
 
@@ -274,6 +276,59 @@ class GroupFairnessMonitor:
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in rows."""
         return []
+
+    # -- what is watched ----------------------------------------------------------------
+
+    def watched(self, now: float) -> Watched:
+        """Return every disparity of every attribute, and what can be seen of it."""
+        items = [
+            self._item(side, subject, definition, now, ratio=ratio)
+            for side in self._sides.values()
+            for subject in self._subjects
+            for definition in _OF[side.labelled]
+            for ratio in (False, True)
+        ]
+        rates = [groups.rate(now) for groups in self._sides[False].groups.values()]
+        judged = self._tolerances.judged * len(self._subjects)
+        return Watched(
+            items=tuple(items),
+            reference="tolerances, between groups",
+            window=self._window,
+            interval_s=1 / rates[0] if rates and rates[0] else None,
+            false_alarms=self._budget if judged else None,
+            streams=judged,
+        )
+
+    def _item(
+        self, side: _Side, subject: str, definition: Definition, now: float, *, ratio: bool
+    ) -> Item:
+        tolerated = self._tolerances.of(definition)[ratio]
+        name = f"{definition.name}_{'ratio' if ratio else 'difference'}"
+        item = Item(
+            metric=name, subject=subject, severity="ticket", threshold=tolerated, unit="metric",
+            statistic="labelled rows" if side.labelled else "",
+        )  # fmt: skip
+        if tolerated is None:
+            return replace(item, not_judged=NO_THRESHOLD)
+        groups = side.groups[subject]
+        item = replace(
+            item,
+            false_alarms=self._rate,
+            factor=groups.factor(definition) if side.ident else None,
+            basis="windows against the past, without what groups share",
+        )
+        if not side.ident:
+            return replace(item, basis=NO_LABELS if side.labelled else "no window is full yet")
+        seen = groups.visible(definition, tolerated, self._window, now, ratio=ratio)
+        if seen is None:
+            return replace(item, basis=FEW_GROUPS)
+        # Of ratios gaps are in logarithms; twice the tolerated disparity is its square.
+        gap = -math.log(tolerated) if ratio else tolerated
+        needs, sees = seen.needs(gap) if gap > 0 else None, seen.sees()
+        if ratio:
+            sees = {time: tolerated * -math.expm1(-each) for time, each in sees.items()}
+            needs = needs and needs._replace(gap=tolerated * (1 - tolerated))
+        return replace(item, level=seen.level(self._window), sees=sees, needs=needs)
 
     # -- groups -------------------------------------------------------------------------
 

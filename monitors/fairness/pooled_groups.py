@@ -13,8 +13,10 @@ from monitors.fairness.comparison import Comparisons, Reference, compare
 from monitors.fairness.definitions import Definition, Rate
 from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.overdispersion import Overdispersion
+from monitors.fairness.visible import Strictness, Traffic, resolution
 from monitors.windows.aged_blocks import AgedBlocks
 from monitors.windows.ageing import quarters
+from monitors.windows.resolution import Resolution
 from monitors.windows.spending import levels
 
 _FIGURES: Final = ("difference", "ratio", "low", "high", "ratio_low", "ratio_high")
@@ -220,7 +222,7 @@ class PooledGroups:
         self, definition: Definition, difference: float | None, ratio: float | None, past: _Past
     ) -> tuple[Judged, Judged]:
         alpha = levels(self._latest - past.since, self._budget) / len(definition.rates)
-        factor = max(self._dispersion.factor(self._rates.index(r)) for r in definition.rates)
+        factor = self.factor(definition)
         groups = past.counts[:, :MOST_GROUPS]
         left_out = past.counts[:, MOST_GROUPS].sum(axis=-1)
         found = _worst([
@@ -263,6 +265,55 @@ class PooledGroups:
         if self._reference == "best":
             return "highest" if rate.good else "lowest"
         return self._reference
+
+    def factor(self, definition: Definition) -> float:
+        """Return how many times as much its rates vary as those of independent rows."""
+        return max(self._dispersion.factor(self._rates.index(each)) for each in definition.rates)
+
+    def rate(self, now: float) -> float | None:
+        """Return windows per second over all that is remembered; None before there is one."""
+        windows, since, _ = self._blocks.lookbacks()
+        seconds = now - since[-1] if len(since) else 0.0
+        return float(windows[-1] / seconds) if seconds > 0 else None
+
+    def visible(
+        self, definition: Definition, tolerated: float, window: int, now: float, *, ratio: bool
+    ) -> Resolution | None:
+        """Return what can be seen of a definition at the present traffic; None: not known.
+
+        Of several rates, the one that is seen worst.
+
+        Args:
+            definition: of fairness.
+            tolerated: difference or ratio.
+            window: rows of a window.
+            now: seconds since the epoch.
+            ratio: which of them.
+        """
+        rate = self.rate(now)
+        if rate is None:
+            return None
+        windows, _, sums = self._blocks.lookbacks()
+        counts = np.maximum(sums[-1].reshape(self._shape), 0)[:MOST_GROUPS]
+        rows = int(windows[-1]) * window
+        traffic = Traffic(counts=counts, rows=rows, window=window, rate=rate * window)
+        found = [
+            resolution(
+                each,
+                traffic,
+                Strictness(
+                    budget=self._budget, rates=len(definition.rates), min_rows=self._min_rows,
+                    factor=self.factor(definition), whom=self._whom(each),
+                ),
+                tolerated,
+                ratio=ratio,
+            )
+            for each in definition.rates
+        ]  # fmt: skip
+        known = [each for each in found if each is not None]
+        if len(known) < len(found):
+            return None
+        return max(known, key=lambda each: (each.sd(0.0), each.least))
 
     # -- what is saved ------------------------------------------------------------------
 

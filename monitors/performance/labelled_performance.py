@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from monitors.monitor import Needs
 from monitors.performance.metrics.estimate import Counts, Metric, Outcomes
 from monitors.performance.pooled_metrics import Judged, Part, PooledMetrics
 from monitors.rows import Corrections, Rows
+from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
+
+_WORSE: Final = 0.1
+"""Share of a threshold by which a metric misses it where it is asked how soon that is seen."""
 
 
 class LabelledPerformanceMonitor:
@@ -53,6 +57,7 @@ class LabelledPerformanceMonitor:
             if name not in names:
                 raise ValueError(f"there is a threshold of {name}; measured are {', '.join(names)}")
         self._thresholds = thresholds
+        self._metrics, self._budget = tuple(metrics), false_alarms
         self._window = TumblingWindow(window)
         self._pooled = PooledMetrics(counts, metrics, thresholds, false_alarms)
         self._findings: list[Finding] = []
@@ -110,6 +115,36 @@ class LabelledPerformanceMonitor:
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in labelled rows."""
         return []
+
+    def watched(self, now: float) -> Watched:
+        """Return the metrics, and what losses can be seen at the present rate of labels."""
+        rate = self._pooled.rate(now)
+        return Watched(
+            items=tuple(self._item(each, now) for each in self._metrics),
+            reference="thresholds",
+            counts="labelled rows",
+            window=self._window.size,
+            interval_s=None if rate is None else 1 / rate,
+            false_alarms=self._budget if self._thresholds else None,
+            streams=len(self._thresholds),
+        )
+
+    def _item(self, metric: Metric, now: float) -> Item:
+        threshold = self._thresholds.get(metric.name)
+        item = Item(metric=metric.name, severity="page", threshold=threshold, unit="metric")
+        if threshold is None:
+            return replace(item, not_judged=NO_THRESHOLD)
+        seen = self._pooled.resolution(metric, self._window.size, now)
+        gap = abs(threshold) * _WORSE
+        return replace(
+            item,
+            level=None if seen is None else seen.level(self._window.size),
+            false_alarms=self._budget / len(self._thresholds),
+            factor=self._pooled.factor(metric.name),
+            basis="neighbouring stretches of 1, 4, 16 and 64 windows",
+            sees={} if seen is None else seen.sees(),
+            needs=None if seen is None or not gap else seen.needs(gap),
+        )
 
     def _judge(self, span: tuple[float, float], ident: str, revised: int) -> list[Finding]:
         return [

@@ -12,6 +12,7 @@ from monitors.performance.metrics.estimate import Counts, Estimate, Level, Metri
 from monitors.performance.scale_dispersion import ScaleDispersion
 from monitors.windows.aged_blocks import AgedBlocks
 from monitors.windows.ageing import quarters
+from monitors.windows.resolution import Resolution
 from monitors.windows.spending import levels
 
 _SHOWN: Final = 0.025
@@ -166,6 +167,61 @@ class PooledMetrics:
             breached=breached,
             reason="" if breached else reason,
             more={} if reason else metric.more(sums[place if breached else 0]),
+        )
+
+    def factor(self, metric: str) -> float | None:
+        """Return how many times as much a metric of windows varies as that of independent rows.
+
+        None before two windows, and for a metric without a threshold.
+        """
+        if metric not in self._thresholds or self._blocks.windows < 2:
+            return None
+        return float(self._dispersion.factors(metric, np.ones(1))[0])
+
+    def rate(self, now: float) -> float | None:
+        """Return windows per second over all that is remembered; None before there is one.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        windows, since, _ = self._blocks.lookbacks()
+        seconds = now - since[-1] if len(since) else 0.0
+        return float(windows[-1] / seconds) if seconds > 0 else None
+
+    def resolution(self, metric: Metric, window: int, now: float) -> Resolution | None:
+        """Return what a judged metric can show at the present rate; None: that is not known yet.
+
+        Args:
+            metric: which one; it has a threshold.
+            window: rows of a window.
+            now: seconds since the epoch.
+        """
+        rate = self.rate(now)
+        if rate is None:
+            return None
+        sums = self._blocks.lookbacks()[2][-1:]
+        found = metric.of(sums, Level(np.full(1, _SHOWN), np.ones(1)))
+        row = float(found.error[0] * np.sqrt(found.rows[0]))
+        threshold = self._thresholds[metric.name]
+
+        def sd(gap: float) -> float:
+            if not metric.share:
+                return row
+            # A share varies as it does once it is so far off.
+            off = gap if metric.direction == "above" else -gap
+            share = min(max(threshold + off, 0.0), 1.0)
+            return float(np.sqrt(share * (1 - share)))
+
+        if not metric.share and not row > 0:
+            return None
+        return Resolution(
+            sd=sd,
+            factor=lambda windows: float(
+                self._dispersion.factors(metric.name, np.array([windows]))[0]
+            ),
+            budget=self._budget,
+            window=window,
+            rate=rate * window,
         )
 
     # -- what is saved ------------------------------------------------------------------

@@ -20,6 +20,7 @@ from monitors.finding import Finding, Severity, findings_from_state, findings_to
 from monitors.monitor import Needs
 from monitors.quality.checks import CHECKS, Expected, NumberChecks, violations
 from monitors.rows import Rows
+from monitors.watched import Item, Watched
 
 HARD: Final = 0.5
 """Share of rows from which on a check that rows used to pass is broken hard."""
@@ -135,6 +136,20 @@ class DataQualityMonitor:
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows end with rows."""
         return []
+
+    def watched(self, now: float) -> Watched:
+        """Return each check of each column, and the columns themselves."""
+        named = [
+            Item(metric=check, subject=name, severity="ticket", unit="share")
+            for check, name in self._streams
+        ]
+        exact = "no chance: one row is enough"
+        columns = (
+            Item(metric="missing_columns", severity="page", threshold=0.0, basis=exact),
+            Item(metric="extra_columns", severity="ticket", threshold=0.0, basis=exact),
+        )
+        items = (*columns, *self._windows.items(named))
+        return self._windows.watched(items, f"{self._n_reference} rows of the reference")
 
     def state(self) -> dict[str, Any]:
         """Return counts, position, law and last findings as JSON values; the size is constant."""

@@ -11,6 +11,7 @@ from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.quality.constant_run import ConstantRun
 from monitors.rows import Rows
+from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
 
 NON_FINITE: Final = "non_finite_rows"
@@ -78,6 +79,28 @@ class NonFiniteMonitor:
     def filled(self) -> tuple[int, int]:
         """Rows in the current window, and how many complete it."""
         return self._window.rows, self._window.size
+
+    def watched(self, now: float) -> Watched:
+        """Return both checks of each output."""
+        exact = "no chance: one row is enough"
+        longer = "runs of equal answers before"
+        items = [
+            each
+            for name in self._outputs
+            for each in (
+                Item(metric=NON_FINITE, subject=name, severity="page", threshold=0.0, basis=exact),
+                Item(
+                    metric="constant_rows",
+                    subject=name,
+                    severity="ticket",
+                    threshold=float(self._runs[name].limit),
+                    basis=longer,
+                ),
+            )
+        ]
+        return Watched(
+            items=tuple(items), reference="none is needed", window=self._window.size
+        )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after a restart, as JSON values."""

@@ -26,7 +26,7 @@ class TumblingWindow:
         if size < 1:
             raise ValueError("a window needs at least one row")
         self.size = size
-        self._seconds, self._least = seconds, max(least, 1)
+        self.seconds, self._least = seconds, max(least, 1)
         self.rows = 0
         self._number = 0
         self._first, self._last = math.inf, -math.inf
@@ -62,7 +62,7 @@ class TumblingWindow:
             close: called whenever a window ends, before the next one begins; `rows` are those
                 that it had.
         """
-        if rows and self.rows >= self._least and timestamp - self._first >= self._seconds:
+        if rows and self.rows >= self._least and timestamp - self._first >= self.seconds:
             self._end(close)
         start = 0
         while start < rows:

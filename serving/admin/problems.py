@@ -136,6 +136,7 @@ def _breaches(findings: Iterable[FindingRecord]) -> Iterator[str]:
             groups.setdefault((found.monitor, found.model, found.version), []).append(found)
     for (monitor, model, version), (first, *others) in groups.items():
         subject = f" of {first.subject}" if first.subject else ""
+        subject += f" where {first.segment}" if first.segment else ""
         more = f", and {len(others)} more" if others else ""
         yield (
             f"{monitor} in model {model} version {version}: {first.metric}{subject} is "

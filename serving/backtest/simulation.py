@@ -17,7 +17,9 @@ from serving.incidents.deployments import Deployments, Served
 from serving.incidents.false_alarms import FalseAlarms
 from serving.incidents.unknowns import Unknowns
 from serving.incidents.verdicts import Verdicts
+from serving.models.consumers import GUARD_RATE, consumers
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.service import MonitoringService
 from serving.store.records import Happened
 
@@ -31,6 +33,8 @@ IDLE_TICK_S: Final = 600.0
 """How often, while nothing happens."""
 MOST_TICKS: Final = 2000
 """In a pause, however long it is."""
+
+NO_GUARDS: Final = "guards do not run in a backtest: how many rows they flag is not judged"
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,8 +53,11 @@ class Backtest:
         self._model = served[0].name
         self._versions = {each.version for each in served}
         self._newest = served[-1].version
-        self._service = MonitoringService(self._clock)
+        # Guards do not run, so nobody knows what they would have flagged.
+        judged = [each for each in MONITORS if each.name != GUARD_RATE]
+        self._service = MonitoringService(self._clock, judged)
         self._service.serve(served)
+        self._guarded = any(GUARD_RATE in consumers(config_of(each)) for each in served)
         deployments = Deployments()
         rules = [config_of(each).monitors.incidents for each in served]
         deployments.follow(
@@ -115,7 +122,12 @@ class Backtest:
             last=past.last,
             incidents=tuple(self._incidents.values()),
             figures=self._figures.all(),
-            notes=(*past.notes, *self._service.status().not_judged, *self._figures.no_verdicts()),
+            notes=(
+                *past.notes,
+                *([NO_GUARDS] if self._guarded else []),
+                *self._service.status().not_judged,
+                *self._figures.no_verdicts(),
+            ),
             unknown=tuple(each for each in self._unknowns.listed() if each.since <= past.last),
         )
 

@@ -21,6 +21,7 @@ from serving.cli.incidents import incidents
 from serving.cli.infer import infer
 from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
+from serving.cli.monitors import monitors
 from serving.cli.predictions import predictions
 from serving.cli.reference import describe
 from serving.cli.replay import replay
@@ -42,7 +43,7 @@ app = typer.Typer(
 for command in (up, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, incidents, status, bill):
+for command in (infer, findings, monitors, incidents, status, bill):
     app.command()(command)
 app.add_typer(demo, name="demo")
 app.add_typer(labels, name="labels")

@@ -30,6 +30,7 @@ class Finding(msgspec.Struct):
     age_s: float
     breached: bool | None
     reason: str | None
+    segment: str = ""
 
 
 class Findings(msgspec.Struct):
@@ -88,12 +89,17 @@ def _show(found: Findings) -> None:
 def _cells(item: Finding) -> tuple[str, ...]:
     unknown = f"unknown: {cell(item.reason or '')}"
     return (
-        cell(item.version), cell(item.monitor), cell(item.metric), cell(item.subject),
+        cell(item.version), cell(item.monitor), cell(item.metric), cell(_about(item)),
         _number(item.value), _number(item.threshold, ""),
         "" if item.p_value is None else f"{item.p_value:.2g}",
         str(item.n_current), _age(item.age_s),
         {True: "[bold red]breached", False: "fine", None: unknown}[item.breached],
     )  # fmt: skip
+
+
+def _about(item: Finding) -> str:
+    """Say what it is about: a column or an attribute, and which rows where not all."""
+    return f"{item.subject} where {item.segment}".lstrip() if item.segment else item.subject
 
 
 def _number(value: float | None, none: str = "unknown") -> str:

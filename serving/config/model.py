@@ -19,7 +19,9 @@ from serving.config.one_of import OneOf
 from serving.config.performance_thresholds import check_thresholds
 from serving.config.remote import Remote
 from serving.config.section import Section
+from serving.config.slices import slice_conditions
 from serving.config.tensor_specs import InputSpec, OutputSpec
+from serving.expressions.tokens import ExpressionError
 
 _NO_CLASS: Final = ("score_samples", "transform")
 CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"
@@ -111,6 +113,17 @@ class ModelConfig(Section):
                 f"{' or '.join(names_of(lambda each: each.conversion))} of it"
             )
         return value
+
+    @model_validator(mode="after")
+    def _check_slices(self) -> ModelConfig:
+        slices = self.monitors.slices
+        if len(set(slices)) < len(slices):
+            raise ValueError("monitors.slices names a condition twice; leave one out")
+        try:
+            slice_conditions(slices, self.inputs)
+        except ExpressionError as error:
+            raise ValueError(f"monitors.slices: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:

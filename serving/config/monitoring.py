@@ -11,6 +11,7 @@ from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, met
 from serving.config.incidents import Incidents
 from serving.config.one_of import OneOf
 from serving.config.section import Section
+from serving.config.slices import MOST_SLICES
 
 
 class DriftMonitor(Section):
@@ -60,6 +61,12 @@ class QualityMonitor(Section):
         gt=0,
         description="Seconds after which a window ends with fewer rows, but at least 50.",
     )
+
+
+class GuardRateMonitor(Section):
+    """Whether guards flag as many rows as they are stated to."""
+
+    window: int = Field(1000, ge=100, description="Rows per window.")
 
 
 def _at_least(what: str) -> Any:
@@ -190,13 +197,25 @@ class Monitors(Section):
         default_factory=EstimationMonitor,
         description="Needs `monitors.performance`, whose thresholds it shares.",
     )
+    guard_rate: GuardRateMonitor | None = Field(
+        default_factory=GuardRateMonitor,
+        description="It runs where the rate of a guard is stated.",
+    )
+    slices: list[str] = Field(
+        default_factory=list,
+        max_length=MOST_SLICES,
+        description="Conditions on columns of the inputs, such as `age > 60 and home = 'rent'`: "
+        "drift, quality of inputs, performance and fairness are judged of these rows as well, and "
+        "share what may be spent on false alarms.",
+    )
     false_pages_per_quarter: float = Field(
         1,
         gt=0,
         le=1000,
         description="False pages that are expected in 90 days, of performance; three times as many "
-        "false tickets are, of fairness, of data quality and of estimated performance each, and "
-        "twelve times as many false infos, of drift. Fewer need more rows for each verdict.",
+        "false tickets are, of fairness, of data quality, of guards and of estimated performance "
+        "each, and twelve times as many false infos, of drift. Fewer need more rows for each "
+        "verdict.",
     )
     stale_after_s: float = Field(
         3600,

@@ -39,7 +39,7 @@ from serving.dataplane.requests.response import Responder
 from serving.dataplane.requests.timeout import shorter
 from serving.errors import InvalidInput, QueueFull, VigilError
 from serving.models.blank_row import no_rows
-from serving.models.consumers import consumers
+from serving.models.consumers import GUARD_RATE, consumers, rated_guards
 from serving.models.guards.build import gateway_guards
 from serving.models.logged import kept_inputs, told_inputs, told_outputs
 from serving.protocol.datatypes import numpy_dtype
@@ -98,6 +98,7 @@ class ServedVersion:
             self._batch_hooks += (objectives,)
             refusal_hooks += (objectives,)
         logged = self.config.log is not None
+        rated = rated_guards(self.config) if GUARD_RATE in consumers(self.config) else ()
         if logged or consumers(self.config):
             events = Events(
                 served.key,
@@ -106,9 +107,10 @@ class ServedVersion:
                 outputs=told_outputs(self.config),
                 logged=logged,
                 kept=kept_inputs(self.config),
+                guards=rated,
             )
             self._batch_hooks += (events,)
-            if logged:
+            if logged or rated:
                 refusal_hooks += (events,)
         self.spans: RequestSpans | None = None
         if traces is not None:

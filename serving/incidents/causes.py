@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from monitors.finding import NO_THRESHOLD
+from monitors.finding import NO_RATE, NO_THRESHOLD
 from serving.channel.messages.findings import FindingRecord
 from serving.errors import printable
 
-_BY_SUBJECT: Final = frozenset({"fairness"})
+_UNWANTED: Final = frozenset({NO_THRESHOLD, NO_RATE})
+"""Why there is no verdict where nobody wants one."""
+_BY_SUBJECT: Final = frozenset({"fairness", "guard_rate"})
 """Monitors of which each subject is a cause of its own."""
 _FAMILIES: Final = {("quality", "non_finite_rows"): "answers"}
 """Metrics that are about something else than the others of their monitor."""
@@ -38,6 +40,6 @@ def grouped(findings: Iterable[FindingRecord]) -> dict[Key, list[FindingRecord]]
     """Return findings by model and cause, without those that nobody wants a verdict of."""
     groups: dict[Key, list[FindingRecord]] = {}
     for found in findings:
-        if found.breached is not None or found.reason != NO_THRESHOLD:
+        if found.breached is not None or found.reason not in _UNWANTED:
             groups.setdefault(Key(found.model, cause_of(found)), []).append(found)
     return groups

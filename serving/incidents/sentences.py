@@ -23,6 +23,9 @@ _ADVICE: Final = {
     "that tell most (`vigil labels wanted {model}`)",
     "fairness": "look at the groups' rates (`vigil findings {model}`) with who answers for the "
     "model's decisions",
+    "guard_rate": "look at what the guard flags (`vigil predictions {model}`): inputs have "
+    "changed, or it needs a new profile (`vigil profile {model}`); one that flags nothing guards "
+    "nothing",
 }
 _OTHERWISE: Final = "look at `vigil findings {model}`"
 _BACK: Final = "version {version} was deployed {ago} before: consider going back to {before}"

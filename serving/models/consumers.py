@@ -15,6 +15,7 @@ FAIRNESS: Final = "fairness"
 PERFORMANCE: Final = "performance"
 ESTIMATION: Final = "estimation"
 QUALITY: Final = "quality"
+GUARD_RATE: Final = "guard_rate"
 LABELS: Final = "labels"
 """The join of labels with predictions, which other consumers live on."""
 
@@ -47,6 +48,8 @@ def consumers(config: ModelConfig) -> frozenset[str]:
                 found.add(ESTIMATION)
         if found & {PERFORMANCE, FAIRNESS}:
             found.add(LABELS)
+    if config.monitors.guard_rate is not None and rated_guards(config):
+        found.add(GUARD_RATE)
     # Answers are looked at where they are seen anyway.
     if config.monitors.quality is None:
         return frozenset(found)
@@ -55,11 +58,18 @@ def consumers(config: ModelConfig) -> frozenset[str]:
     return frozenset(found)
 
 
+def rated_guards(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of all guards where the rate of one is stated, else none."""
+    stated = any(each.stated_rate is not None for each in config.guards)
+    return tuple(each.name for each in config.guards) if stated else ()
+
+
 def fixed_outputs(config: ModelConfig) -> list[OutputSpec]:
     """Return the outputs whose rows have one shape; others cannot be compared with a reference."""
     return [spec for spec in config.outputs if -1 not in spec.shape[1:]]
 
 
 def reads_inputs(config: ModelConfig) -> bool:
-    """Whether a consumer needs the model's inputs."""
-    return not READS_INPUTS.isdisjoint(consumers(config))
+    """Whether a consumer needs the model's inputs; whoever judges slices does."""
+    found = consumers(config)
+    return bool(found and config.monitors.slices) or not READS_INPUTS.isdisjoint(found)

@@ -85,8 +85,14 @@ class FindingSeries:
         self._series.drop_gauges(**self._base)
 
     def count_alarms(self, findings: Iterable[Finding]) -> None:
-        """Count each window that raised drift."""
-        self._alarms.add(sum(bool(f.breached) for f in findings if f.metric == "drifted_features"))
+        """Count each window of all rows that raised drift."""
+        self._alarms.add(
+            sum(
+                bool(each.breached)
+                for each in findings
+                if each.metric == "drifted_features" and not each.segment
+            )
+        )
 
     def labels(
         self, coverage: float, overall: Mapping[str, float], groups: Iterable[GroupCount]

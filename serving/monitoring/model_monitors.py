@@ -23,6 +23,7 @@ from monitors.performance.prediction_entries import Entry
 from monitors.rows import Rows
 from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.observation import LabelCounts
+from serving.channel.messages.watched import WatchedMonitor
 from serving.config import LABELLED_OUTPUTS
 from serving.errors import Unsupported
 from serving.models.consumers import LABELS, consumers, reads_inputs
@@ -39,6 +40,7 @@ from serving.monitoring.judges.monitor_set import MonitorSet
 from serving.monitoring.label_series import LabelSeries
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows
+from serving.monitoring.slice_membership import SliceMembership
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.telemetry.counters import SeriesSet
 
@@ -91,6 +93,7 @@ class ModelMonitors:
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
         drift = config.monitors.drift
         self._unanswered = False
+        self._slices = SliceMembership(config)
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors = MonitorSet(entry, model, self._series, self.time, monitors)
         self._kind = label_kind(config)
@@ -117,7 +120,7 @@ class ModelMonitors:
             timestamp=event.timestamp,
             columns=columns,
             outputs=outputs,
-            groups=event.sensitive_features,
+            groups=self._groups(event, columns),
             scores=scores,
             predicted=predicted,
             request_ids=event.request_ids,
@@ -126,6 +129,19 @@ class ModelMonitors:
         self._monitors.predicted(rows, now, failed)
         if self._truth:
             self._join(self._truth, rows, failed, now)
+
+    def guarded(self, became: Mapping[str, bytes], timestamp: float, now: float) -> None:
+        """Show what became of rows in guards to the monitors of guards.
+
+        Args:
+            became: see `EventMeta.guards`.
+            timestamp: seconds since the epoch when they were judged.
+            now: seconds since the epoch.
+        """
+        guards = {name: np.frombuffer(flags, np.uint8) for name, flags in became.items()}
+        n = max(map(len, guards.values()), default=0)
+        if n and all(len(flags) == n for flags in guards.values()):
+            self._monitors.guarded(Rows(n=n, timestamp=timestamp, guards=guards), now)
 
     def asked(self, event: PredictionEvent, now: float) -> None:
         """Show a batch whose answers nobody knows to the monitors of inputs."""
@@ -136,13 +152,20 @@ class ModelMonitors:
             timestamp=event.timestamp,
             columns=columns,
             outputs={},
-            groups=event.sensitive_features,
+            groups=self._groups(event, columns),
             predicted=None,
             request_ids=event.request_ids,
             row_index=event.row_index,
         )
         self._unanswered = True
         self._monitors.asked(rows, now)
+
+    def _groups(
+        self, event: PredictionEvent, columns: Mapping[str, np.ndarray]
+    ) -> Mapping[str, np.ndarray]:
+        """Return the groups of rows, and the slices that they are in."""
+        slices = self._slices.groups(columns, event.rows)
+        return {**event.sensitive_features, **slices} if slices else event.sensitive_features
 
     def _predicted(
         self, outputs: Mapping[str, np.ndarray]
@@ -298,6 +321,15 @@ class ModelMonitors:
         Those that are stale are unknown.
         """
         return self._monitors.findings(now)
+
+    def watched(self, now: float) -> list[WatchedMonitor]:
+        """Return what its monitors watch, how strictly, and what they can see."""
+        return self._monitors.watched(now)
+
+    @property
+    def unwatched(self) -> list[str]:
+        """What is not watched, and why; one sentence each."""
+        return self._monitors.unwatched
 
     def take_passed(self) -> list[Finding]:
         """Return, once, breaches of windows that others have followed; see `Judge.take_passed`."""

@@ -27,6 +27,7 @@ from serving.channel.messages.causes import CAUSE, CauseMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import Report
+from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.channel.monitor_shares import share_of
 from serving.channel.registry_client import RegistryClient
 from serving.config import Log
@@ -67,6 +68,7 @@ _ORDERS: Final = (observation.LABELS, observation.LABELS_WANTED, observation.RES
 """Kinds of messages that change what is judged, and are answered once they are on disk."""
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
+_decode_monitors = msgspec.msgpack.Decoder(MonitorsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
 _decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
 _decode_cause = msgspec.msgpack.Decoder(CauseMeta).decode
@@ -271,6 +273,9 @@ class MonitorRole:
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
+        if message.kind == MONITORS:
+            wanted = _decode_monitors(message.meta)
+            return msgspec.json.encode(self.service.watched(wanted.model, wanted.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
         if message.kind == CAUSE:

@@ -26,6 +26,7 @@ from serving.channel.messages.observation import (
     WantedRow,
 )
 from serving.channel.messages.reports import EventCounts, MonitorStatus
+from serving.channel.messages.watched import WatchedModel
 from serving.errors import InvalidInput, unknown_model
 from serving.monitoring.delivery_accounting import DeliveryAccounting
 from serving.monitoring.event_decoding import read_event, read_label
@@ -98,11 +99,20 @@ class MonitoringService:
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
+        if meta.guards:
+            self._guarded(meta)
         # What has no tensors, or a version that nobody judges, is for other consumers alone.
         judged = meta.kind in (ANSWERED, ASKED) and rows and tensors
         if judged and self.watches.judges(meta.model, meta.version):
             self._judge(meta, tensors, rows, began)
         return True
+
+    def _guarded(self, meta: EventMeta) -> None:
+        watch = self.watches.answered(meta.model, meta.version, meta.upstream)
+        if watch is not None:
+            began = thread_time_ns()
+            watch.guarded(meta.guards, meta.timestamp, self._clock())
+            watch.time.worked(began)
 
     def _judge(self, meta: EventMeta, tensors: Sequence[Tensor], rows: int, began: int) -> None:
         try:
@@ -240,14 +250,33 @@ class MonitoringService:
         Raises:
             ModelNotFound: no such model is served.
         """
+        watches = self._of(model, version)
+        now = self._clock()
+        found = [record(each, now) for watch in watches for each in watch.findings(now)]
+        return ModelFindings(model, tuple(found), self._notes(watches, model))
+
+    def watched(self, model: str, version: str = "") -> WatchedModel:
+        """Return what is watched of a model, how strictly, and what can be seen.
+
+        Raises:
+            ModelNotFound: no such model is served.
+        """
+        watches = self._of(model, version)
+        now = self._clock()
+        return WatchedModel(
+            model,
+            watches[-1].entry.config.monitors.false_pages_per_quarter,
+            tuple(each for watch in watches for each in watch.watched(now)),
+            tuple(each for watch in watches for each in watch.unwatched),
+        )
+
+    def _of(self, model: str, version: str) -> list[ModelMonitors]:
         watches = self.watches.listed(model)
         if version:
             watches = [watch for watch in watches if watch.entry.version == version]
         if not watches:
             raise unknown_model(model[:200])
-        now = self._clock()
-        found = [record(each, now) for watch in watches for each in watch.findings(now)]
-        return ModelFindings(model, tuple(found), self._notes(watches, model))
+        return watches
 
     def all_findings(self) -> tuple[FindingRecord, ...]:
         """Return the latest findings of all models."""

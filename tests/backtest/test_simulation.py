@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from monitors.performance.labels import LabelEvent
 from serving.backtest.happenings import Happening, Labelled, Predicted, events, in_order
-from serving.backtest.simulation import Backtest
+from serving.backtest.simulation import NO_GUARDS, Backtest
+from serving.config import ModelConfig
+from serving.control.served_model import config_of
 from serving.monitoring.event_decoding import PredictionEvent
 
 DAY = 86_400.0
@@ -102,6 +105,16 @@ def test_a_past_without_a_fault_is_quiet(run):
     assert all("stale" not in each.why for each in outcome.unknown)
     assert outcome.notes[0] == "the file lacks a column"
     assert any("fairness of version 1 has no verdict" in each for each in outcome.notes)
+
+
+def test_that_guards_do_not_run_is_said_once_where_their_rates_would_be_judged(served):
+    config = config_of(served).model_dump()
+    config["guards"] = [{"name": "schema", "expected_rate": 0.01}]
+    guarded = replace(served, config=ModelConfig.model_validate(config).model_dump_json().encode())
+    past = Past(days=1.0, rows=200)
+    notes = Backtest([guarded], past.first).run(past).notes
+    assert [each for each in notes if "guard" in each] == [NO_GUARDS]
+    assert NO_GUARDS not in Backtest([served], past.first).run(past).notes
 
 
 def test_a_drift_is_found_when_it_comes(run):

@@ -17,6 +17,7 @@ UNKNOWN = FINE | {
     "subject": "x", "value": None, "threshold": None, "p_value": None, "age_s": 1.0,
     "breached": None, "reason": "[too] few rows",
 }  # fmt: skip
+SLICE = FINE | {"subject": "age", "segment": "income > 3"}
 BREACHED = FINE | {"subject": "y", "breached": True}
 
 
@@ -32,12 +33,13 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_finding_is_a_row_and_nothing_in_it_is_markup(
     capsys: pytest.CaptureFixture[str], instance
 ) -> None:
-    url = instance({PATH: body(FINE, UNKNOWN, BREACHED, notes=("a\x1bb",))}).url
+    url = instance({PATH: body(FINE, UNKNOWN, BREACHED, SLICE, notes=("a\x1bb",))}).url
     findings(url=url, as_json=False, model="m")
     printed = capsys.readouterr().out
     assert "sex=[bold]\\x1b[2J" in printed
     assert "unknown: [too] few rows" in printed
     assert "10 min" in printed
+    assert "age where income > 3" in printed
     assert "< 2 min" in printed
     assert [word in printed for word in ("fine", "breached")] == [True, True]
     assert printed.endswith("a\\x1bb\n")

@@ -53,7 +53,7 @@ def test_what_is_no_text_is_told_likewise(tmp_path: Path) -> None:
         (INPUTS + "guards: [{name: mahalanobis, on_eror: open}]", "did you mean 'on_error'?"),
         (
             INPUTS + "guards: [{name: schema, false_positive_rate: 0.1}]",
-            "no such key; there are name, action, on_error, budget_ms",
+            "no such key; there are name, action, on_error, expected_rate, budget_ms",
         ),
         (INPUTS + "remote: {url: 'grpc://h:1', zzz: x}", "remote.zzz: there is no such key; there"),
         (INPUTS + "remote: {}", "remote.url: is missing"),

@@ -72,6 +72,14 @@ MODELS: dict[str, dict[str, Any]] = {
         "outputs": [{"name": "y", "datatype": "BYTES", "shape": [-1]}],
         "monitors": {"drift": LIVE},
     },
+    # Its rows are all in range: the guard that is stated to flag half of them flags none.
+    "guarded": {
+        "inputs": [{**X, "min": -5, "max": 5}],
+        "outputs": [SCORES],
+        "guards": [{"name": "schema", "expected_rate": 0.5}],
+        "monitors": {"drift": LIVE, "guard_rate": {"window": 100}},
+        "log": {"capture": "none"},
+    },
     "profiled": {"inputs": [{**X, "features": FEATURES}], "outputs": [SCORES]},
 }
 
@@ -184,6 +192,26 @@ def test_without_a_threshold_accuracy_has_no_verdict(
     assert "fine" not in row
     assert ("breached" if verdict else "unknown: no threshold set") in row
     assert "< 2 min" in row
+
+
+def test_a_guard_that_flags_nothing_is_found_and_what_is_watched_is_said(
+    server: Any, eventually: Callable[..., Any]
+) -> None:
+    x = np.random.default_rng(4).uniform(-1, 1, size=(200, 2)).astype(np.float32)
+    ask(server, "guarded", names("guarded-", 200), x)
+    finding = eventually("the finding", lambda: one(server, "guarded", "flagged_share"))
+    assert (finding["subject"], finding["value"], finding["breached"]) == ("schema", 0, True)
+    assert (finding["severity"], finding["detail"]["dead"]) == ("ticket", True)
+
+    answer = httpx.get(f"{server.url}/v2/models/guarded/monitors", timeout=60).json()
+    told = {each["monitor"]: each for each in answer["monitors"]}
+    assert {"drift", "prediction_drift", "data_quality", "quality", "performance", "guard_rate"} \
+        == told.keys()  # fmt: skip
+    assert {each["subject"] for each in told["drift"]["items"]} >= {"x[0]", "x[1]"}
+    assert told["guard_rate"]["false_alarms_per_quarter"] == 3
+    shown = vigil("monitors", "guarded", "--url", server.url)
+    assert "guarded: at most 1 false pages in 90 days are expected" in shown
+    assert "guard rate (ticket), version 1" in shown
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from serving.channel.messages.observation import (
     LabelsMeta,
     ReportMeta,
 )
+from serving.channel.messages.watched import MonitorsMeta, WatchedModel
 from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
@@ -87,6 +88,17 @@ async def test_nothing_is_found_before_a_window_is_full(connected, tabular):
         "quality of model 'loans': no verdict yet, 99 of 100 rows",
         "accuracy of model 'loans': no verdict yet, 0 of 200 labelled rows",
     ]
+
+
+async def test_it_says_what_it_watches(connected, tabular):
+    tabular.publish(connected, 200)
+    reply = await connected.request("monitors", MonitorsMeta("loans"), model="loans")
+    told = msgspec.json.decode(msgspec.msgpack.decode(reply.meta, type=bytes), type=WatchedModel)
+    drift = next(each for each in told.monitors if each.monitor == "drift")
+    assert {each.subject for each in drift.items} >= {"income", "debt", "purpose"}
+    assert drift.filled == 0
+    with pytest.raises(ModelNotFound):
+        await connected.request("monitors", MonitorsMeta("nothing"), model="loans")
 
 
 async def test_clean_rows_are_no_finding(connected, tabular):

@@ -11,6 +11,10 @@ from monitors.performance.label_join import LabelJoin
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.observation import (
+    ANSWERED,
+    FAILED,
+    FLAGGED,
+    REFUSED,
     EventMeta,
     Label,
     LabelCounts,
@@ -79,6 +83,32 @@ def restarted(service: MonitoringService, clock: Clock) -> MonitoringService:
     again = MonitoringService(clock)
     again.restore(state, entries)
     return again
+
+
+def test_what_became_of_rows_in_guards_is_judged_whatever_became_of_their_requests(tmp_path, clock):
+    config = {
+        "format": "python", "factory": "net:build", "trust_code": True,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
+        "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1, 2]}],
+        "guards": [{"name": "schema", "expected_rate": 0.1}],
+        "monitors": {"drift": None, "guard_rate": {"window": 200}},
+    }  # fmt: skip
+    raw = ModelConfig.model_validate(config).model_dump_json().encode()
+    service = MonitoringService(clock)
+    service.serve([ServedModel("loans", "1", raw, str(tmp_path))])
+    for sequence, kind in enumerate((ANSWERED, REFUSED, FAILED, ANSWERED)):
+        position = Position("gateway-0", 1, sequence, sequence * 100, sequence * 100)
+        meta = EventMeta(
+            position, "loans", "1", NOW + sequence, [f"r{at}" for at in range(100)], [1] * 100, {},
+            kind=kind, guards={"schema": bytes([FLAGGED]) * 100},
+        )  # fmt: skip
+        assert service.observe(meta, [])
+        assert not service.observe(meta, [])  # the same one again changes nothing
+    found = [each for each in service.findings("loans").findings if each.monitor == "guard_rate"]
+    assert [(each.value, each.breached, each.subject) for each in found] == [(1.0, True, "schema")]
+    again = restarted(service, clock)
+    again.serve([ServedModel("loans", "1", raw, str(tmp_path))])
+    assert [each.breached for each in again.findings("loans").findings] == [True]
 
 
 def test_labels_of_a_version_that_was_replaced_are_late_also_after_a_restart(tmp_path, clock):

@@ -19,7 +19,7 @@ from numpy.testing import assert_equal
 from monitors.estimation.fitted import FittedEstimation, fit_estimation
 from monitors.estimation.predictions import Predictions
 from monitors.finding import Finding
-from monitors.monitor import Monitor, Needs
+from monitors.monitor import Monitor, Needs, SaysWhatItWatches
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
@@ -34,6 +34,7 @@ USUAL: dict[str, Any] = {
     "quality": {"window": 100},
     "performance": {"min": 0.4},
     "estimation": {"every_s": 0},
+    "guard_rate": {"window": 100},
 }
 LIVE: dict[str, Any] = {
     "drift": {"reference": "live", "reference_rows": 100, "window": 50},
@@ -83,6 +84,7 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
         ],
         "outputs": [NUMBER if _of_numbers(monitors) else CLASSES],
         "monitors": monitors,
+        "guards": [{"name": "schema"}, {"name": "mahalanobis"}],
         "fairness": None if _of_numbers(monitors) else fairness,
     })  # fmt: skip
     (tmp_path / "profile").mkdir()
@@ -136,6 +138,9 @@ def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False)
         labels=rng.integers(0, 2, n) if labels else None,
         request_ids=[f"r{seed}-{at}" for at in range(n)],
         row_index=np.zeros(n, dtype=np.int64),
+        guards={
+            name: (rng.random(n) < 0.05).astype(np.uint8) for name in ("schema", "mahalanobis")
+        },
     )
 
 
@@ -147,9 +152,29 @@ def test_says_what_it_needs_once_and_for_all(make):
     monitor = make()
     needs = monitor.needs
     assert isinstance(needs, Needs)
-    assert needs.takes_predictions or needs.takes_labelled
+    assert needs.takes_predictions or needs.takes_labelled or needs.guards
     monitor.update(rows_for(monitor, 300, seed=1), now=0.0)
     assert monitor.needs == needs == make().needs
+
+
+def test_says_what_it_watches_before_and_after_its_first_window(make, case):
+    monitor = make()
+    if case[0] == "toy":
+        assert not isinstance(monitor, SaysWhatItWatches)
+        return
+    assert isinstance(monitor, SaysWhatItWatches)
+    monitor.watched(0.0)
+    found = monitor.update(rows_for(monitor, MOST_ROWS, seed=1), now=2000.0)
+    told = monitor.watched(3000.0)
+    assert told.window == monitor.filled[1]
+    assert told.reference
+    named = {each.metric for each in told.items}
+    # What is counted over columns, and the gap that goes with each PSI, are of the same streams.
+    derived = {"drifted_features", "drifted_outputs", "ks"}
+    assert {each.metric for each in found} - derived <= named
+    for each in told.items:
+        assert each.not_judged or each.basis
+        assert all(size > 0 for size in each.sees.values())
 
 
 def test_only_what_it_needs_has_to_be_there(make):
@@ -165,6 +190,7 @@ def test_only_what_it_needs_has_to_be_there(make):
         predicted=rows.predicted if needs.predicted else None,
         labels=rows.labels if needs.labels else None,
         scores=rows.scores if needs.scores else None,
+        guards=rows.guards if needs.guards else {},
     )
     assert repr(frugal.update(lean, now=0.0)) == repr(monitor.update(rows, now=0.0))
 

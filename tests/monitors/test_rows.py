@@ -24,3 +24,20 @@ def test_a_part_of_labelled_rows_has_their_labels():
     rows = Rows(n=3, timestamp=7.0, predicted=np.array([0, 1, 2]), labels=np.array([2, 1, 0]))
     some = rows.part(slice(1, None))
     assert (some.n, some.timestamp, some.labels.tolist()) == (2, 7.0, [1, 0])
+
+
+def test_some_rows_are_those_of_a_mask_in_every_column():
+    rows = Rows(
+        n=3, timestamp=1.0, columns={"x": np.arange(3)},
+        guards={"g": np.array([0, 1, 2], np.uint8)},
+        groups={"a": np.array(["p", None, "q"], object)}, predicted=np.arange(3),
+        request_ids=["i", "j", "k"], row_index=[0, 1, 2],
+    )  # fmt: skip
+    some = rows.some(np.array([True, False, True]))
+    assert (some.n, some.request_ids) == (2, ["i", "k"])
+    assert some.columns["x"].tolist() == some.predicted.tolist() == [0, 2]
+    assert some.groups["a"].tolist() == ["p", "q"]
+    assert some.guards["g"].tolist() == [0, 2]
+    assert list(some.row_index) == [0, 2]
+    assert (list(some.positions), some.labels) == ([], None)
+    assert rows.n == 3

@@ -48,7 +48,9 @@ def class_metrics(counts: ClassCounts, names: Sequence[str] = ()) -> tuple[Metri
     def why(sums: np.ndarray) -> str:
         return "no row is of the class, or was taken for it"
 
-    accuracy = Metric(name="accuracy", direction="below", of=of_accuracy, why=why, more=worst)
+    accuracy = Metric(
+        name="accuracy", direction="below", of=of_accuracy, why=why, more=worst, share=True
+    )
     if not counts.classes:
         return (accuracy,)
     return (

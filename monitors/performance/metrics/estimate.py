@@ -95,6 +95,7 @@ class Metric:
         of: takes counts [m, columns] and a level.
         why: takes counts [columns] of which there is no value; says why in a few words.
         more: takes counts [columns]; returns evidence as JSON values.
+        share: whether it is a share of rows.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Metric:
     of: Callable[[np.ndarray, Level], Estimate]
     why: Callable[[np.ndarray], str]
     more: Callable[[np.ndarray], Mapping[str, Any]] = field(default=_nothing)
+    share: bool = False
 
 
 def proportion(hits: np.ndarray, rows: np.ndarray, level: Level) -> Estimate:

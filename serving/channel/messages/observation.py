@@ -77,6 +77,11 @@ REFUSED: Final = "refused"
 """Requests that no batch has answered: no outputs, often no inputs and no rows. Where there are
 inputs, all requests of the message have these, and the model may have more."""
 
+PASSED: Final = 0
+FLAGGED: Final = 1
+UNJUDGED: Final = 2
+"""What became of a row in a guard; numbers as in `monitors.rows`."""
+
 
 class BatchColumns(msgspec.Struct, array_like=True, frozen=True):
     """The batches of an `events` message, in order; of refused requests, each is one.
@@ -137,6 +142,8 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
         revision: of the version that answered.
         kind: `ANSWERED`, `ASKED`, `FAILED` or `REFUSED`.
         batches, requests: for the prediction log; None where the model is not logged.
+        guards: what became of each row in guards, a byte for each: see `PASSED`; no
+            guard where nobody watches their rates.
     """
 
     position: Position
@@ -151,6 +158,7 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
     kind: str = ANSWERED
     batches: BatchColumns | None = None
     requests: RequestColumns | None = None
+    guards: dict[str, bytes] = {}
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True):

@@ -21,6 +21,11 @@ class MahalanobisGuardSection(GuardSection):
         0.05, gt=0, lt=1, description="Share of normal rows that it may take for foreign."
     )
 
+    @property
+    def stated_rate(self) -> float | None:
+        """That of false positives, unless another one is expected."""
+        return self.false_positive_rate if self.expected_rate is None else self.expected_rate
+
 
 def _build(section: MahalanobisGuardSection, source: GuardSource) -> Guard:
     from guards.feature.mahalanobis import MahalanobisGuard

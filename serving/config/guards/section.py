@@ -25,6 +25,14 @@ class GuardSection(Section):
         description="What happens to rows that the guard cannot judge, because it fails or is "
         "skipped: `open` lets them pass, `closed` refuses them with 422.",
     )
+    expected_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of rows that it does not let pass when all is well; more than 1.5 times "
+        "as many, or less than two thirds of them, are a finding. None: its `false_positive_rate` "
+        "where it has one, else its share has no verdict.",
+    )
     budget_ms: float = Field(
         1000,
         gt=0,
@@ -33,3 +41,8 @@ class GuardSection(Section):
         "after three late batches in a row it is skipped for a second, and for longer if it "
         "is late again then.",
     )
+
+    @property
+    def stated_rate(self) -> float | None:
+        """Share of rows that it is stated not to let pass; None: nobody has stated one."""
+        return self.expected_rate

@@ -62,6 +62,7 @@ class EventBatch(msgspec.Struct):
         sensitive: object arrays of text or None per row, by attribute.
         scores: float32 [total] by guard, NaN in rows that one has not judged.
         log: for the prediction log; None where the model is not logged.
+        guards: what became of each row, uint8 [total] by guard; None where nobody watches that.
         text_bytes: of BYTES values and sensitive ones, where they were counted.
     """
 
@@ -74,6 +75,7 @@ class EventBatch(msgspec.Struct):
     log: LogColumns | None = None
     scores: Arrays | None = None
     text_bytes: int = 0
+    guards: Arrays | None = None
 
 
 def log_columns(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from serving.channel.messages.observation import ANSWERED, ASKED, FAILED, REFUSED
@@ -13,6 +15,7 @@ from serving.dataplane.hooks.event_batches import (
     refused_batch,
     some_of,
 )
+from serving.dataplane.hooks.guarded_rows import GuardedRows
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
 from serving.models.logged import Tensors
@@ -30,6 +33,7 @@ class Events:
         outputs: the same of outputs.
         logged: whether the model is logged.
         kept: inputs that its log keeps; None where it keeps no values, of scores neither.
+        guards: whose rates somebody watches.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class Events:
         outputs: Tensors = True,
         logged: bool = False,
         kept: Tensors | None = None,
+        guards: Sequence[str] = (),
     ) -> None:
         model, version, revision = key
         self._publisher = publisher
         self._inputs, self._outputs = inputs, outputs
         self._logged, self._kept = logged, kept
+        self._guarded = GuardedRows(guards)
         self._answered = EventKey(model, version, revision)
         self._asked = self._answered._replace(kind=ASKED)
         self._failed = self._answered._replace(kind=FAILED)
@@ -72,15 +78,22 @@ class Events:
         for upstream, requests in by_version.items():
             key = self._answered._replace(upstream=upstream) if upstream else self._answered
             self._publish(key, done, requests)
-        if failed and self._logged:
+        if failed and (self._logged or self._guarded):
             self._publish(self._failed, done, failed)
 
     def request_refused(self, refused: RequestRefused) -> None:
         """Publish a request that no batch has answered, with its inputs where they are known."""
-        if self._kept is None:
-            self._publisher.publish(self._refused, refused_batch(refused))
-            return
         batch = refused_batch(refused, self._kept)
+        # Others that were refused were not judged by any guard.
+        if self._guarded and (refused.decisions or refused.scores):
+            batch.guards = self._guarded.became([refused.rows], [refused.decisions], refused.scores)
+        if not self._logged:
+            if not batch.guards:
+                return
+            batch.log = None
+        if self._kept is None:
+            self._publisher.publish(self._refused, batch)
+            return
         key = self._refused
         if batch.inputs:  # what has other inputs cannot share a message
             key = key._replace(inputs=tuple(batch.inputs))
@@ -107,13 +120,17 @@ class Events:
             outputs = done.outputs if total == done.output_rows else outputs_of(done, requests)
             if isinstance(self._outputs, frozenset):
                 outputs = some_of(outputs, self._outputs)
-        log = scores = None
+        log = scores = became = None
+        if done.scores and (self._kept is not None or self._guarded):
+            scores = done.scores if total == done.rows else scores_of(done, requests)
+        if self._guarded and not done.observed:
+            became = self._guarded.became(rows, [each.decisions for each in requests], scores)
         if self._logged:
             log = log_columns(done.id, done.compute_ns, done.guards_ns, done.answered, requests)
-            if done.scores and self._kept is not None:
-                scores = done.scores if total == done.rows else scores_of(done, requests)
+        if not self._logged or self._kept is None:
+            scores = None
         given = _sensitive(requests, total) if sensitive else None
-        batch = EventBatch(done.time, ids, rows, inputs, outputs, given, log, scores)
+        batch = EventBatch(done.time, ids, rows, inputs, outputs, given, log, scores, guards=became)
         self._publisher.publish(key, batch)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serving.channel.messages.observation import BatchColumns, RequestColumns
+from serving.channel.messages.observation import UNJUDGED, BatchColumns, RequestColumns
 from serving.dataplane.hooks.event_batches import EventBatch, joined_columns
 
 _Columns = tuple[Mapping[str, list[np.ndarray]], Mapping[str, list[np.ndarray]]]
@@ -26,6 +26,7 @@ class JoinedEvents(msgspec.Struct):
         scores: float32 [total] by guard, NaN in rows that one has not judged.
         total: number of rows.
         batches, requests: for the prediction log; None where the model is not logged.
+        guards: what became of each row, a byte for each, by guard.
     """
 
     timestamp: float
@@ -38,6 +39,7 @@ class JoinedEvents(msgspec.Struct):
     total: int
     batches: BatchColumns | None
     requests: RequestColumns | None
+    guards: dict[str, bytes]
 
 
 class PendingEvents:
@@ -124,7 +126,7 @@ def _join(batches: list[EventBatch], columns: _Columns) -> JoinedEvents:
     inputs, outputs = map(_concatenate, columns)
     return JoinedEvents(
         batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches),
-        _scores(batches), sum(rows), *joined_columns(batches),
+        _scores(batches), sum(rows), *joined_columns(batches), _guards(batches),
     )  # fmt: skip
 
 
@@ -145,6 +147,19 @@ def _scores(batches: list[EventBatch]) -> dict[str, np.ndarray]:
             for batch in batches
         ])
         for guard in dict.fromkeys(guard for scores in scored for guard in scores)
+    }  # fmt: skip
+
+
+def _guards(batches: list[EventBatch]) -> dict[str, bytes]:
+    """Join what became of rows; a batch that says nothing of a guard was not judged by it."""
+    told = [batch.guards for batch in batches if batch.guards]
+    return {
+        guard: b"".join([
+            batch.guards[guard].tobytes() if batch.guards and guard in batch.guards
+            else bytes([UNJUDGED]) * sum(batch.rows)
+            for batch in batches
+        ])
+        for guard in dict.fromkeys(guard for each in told for guard in each)
     }  # fmt: skip
 
 

@@ -223,6 +223,7 @@ class EventPublisher:
             meta = EventMeta(
                 delivery.next, key.model, key.version, part.timestamp, part.ids, part.rows,
                 part.sensitive, key.upstream, key.revision, key.kind, part.batches, part.requests,
+                part.guards,
             )  # fmt: skip
             delivery.add(meta, tensors, size)
 

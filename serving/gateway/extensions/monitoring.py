@@ -16,6 +16,7 @@ from serving.channel.messages.observation import (
     ReportMeta,
     ReportReply,
 )
+from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, ModelNotFound, NotFound
 from serving.incidents.requests import read_action, read_query
@@ -30,6 +31,13 @@ async def findings(plane: DataPlane, name: str) -> bytes:
     """Return the latest findings of a model as JSON."""
     entry = plane.resolve(name)
     message = await plane.publisher.request(FINDINGS, FindingsMeta(entry.name), model=entry.name)
+    return msgspec.msgpack.decode(message.meta, type=bytes)
+
+
+async def monitors(plane: DataPlane, name: str) -> bytes:
+    """Return what is watched of a model, how strictly, and what can be seen, as JSON."""
+    entry = plane.resolve(name)
+    message = await plane.publisher.request(MONITORS, MonitorsMeta(entry.name), model=entry.name)
     return msgspec.msgpack.decode(message.meta, type=bytes)
 
 

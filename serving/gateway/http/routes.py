@@ -138,6 +138,10 @@ async def _cloudevents(call: HttpCall) -> Reply:
     return json_reply(await cloudevents.take(call.plane, call.headers, call.body))
 
 
+async def _monitors(call: HttpCall) -> Reply:
+    return json_reply(await monitoring.monitors(call.plane, call.name))
+
+
 async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
 
@@ -215,6 +219,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     # It names requests of others, and decides which labels count.
     _MODEL + "/labels/wanted": {"POST": Route(Scope.CONTROL, _labels_wanted)},
     _MODEL + "/findings": {"GET": Route(Scope.OBSERVE, _findings)},
+    _MODEL + "/monitors": {"GET": Route(Scope.OBSERVE, _monitors)},
     _MODEL + "/predictions": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/predictions/{prediction}": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/reports/{report}": {"GET": Route(Scope.OBSERVE, _report)},

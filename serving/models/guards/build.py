@@ -10,6 +10,7 @@ from guards.guard import Guard
 from guards.runner import GuardRunner, GuardSetup
 from serving.config import ConfigError, GuardSection, ModelConfig, descriptor_of
 from serving.config.guards.descriptor import GuardDescriptor, GuardSource, lacks_features
+from serving.models.consumers import GUARD_RATE, consumers
 from serving.models.contract import Capabilities
 from serving.models.logged import kept_inputs
 from serving.models.profile.files import damaged, learned_path, read_learned
@@ -41,8 +42,8 @@ def replica_guards(entry: ModelEntry, capabilities: Capabilities) -> GuardRunner
 
 
 def _keeps_scores(config: ModelConfig) -> bool:
-    """Whether anybody does: the prediction log, where it keeps values."""
-    return kept_inputs(config) is not None
+    """Whether anybody does: the prediction log, where it keeps values; who watches rates."""
+    return kept_inputs(config) is not None or GUARD_RATE in consumers(config)
 
 
 def build_guard(entry: ModelEntry, section: GuardSection) -> Guard:

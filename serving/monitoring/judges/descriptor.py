@@ -11,6 +11,10 @@ from serving.config import ModelConfig
 from serving.models.repository.folder import ModelEntry
 
 
+def _nothing(config: ModelConfig) -> str:
+    return ""
+
+
 class Blind(NamedTuple):
     """Why something is not watched although the configuration wants it.
 
@@ -51,6 +55,9 @@ class MonitorDescriptor:
         build: makes one for a model version; called where it is wanted, and imports what it needs.
         title: what people call what it judges; empty: its name.
         unwanted: told to people where it is not wanted; empty: nothing is.
+        part: makes one for a slice of the rows; None: it judges no slices.
+        lacks: says why a model has nothing that it could judge, to who asks what is watched; empty:
+            nothing is said.
     """
 
     name: str
@@ -58,6 +65,8 @@ class MonitorDescriptor:
     build: Callable[[ModelEntry], Built]
     title: str = ""
     unwanted: str = ""
+    part: Callable[[ModelEntry], Built] | None = None
+    lacks: Callable[[ModelConfig], str] = _nothing
 
     @property
     def called(self) -> str:

@@ -62,12 +62,7 @@ def build_of_predictions(entry: ModelEntry) -> Built:
     """Return the monitor of the answers; without a profile of them, against the first ones."""
     config = entry.config.monitors.drift
     assert config is not None
-    watched = _Watched(
-        partial(_answers, config=entry.config),
-        Needs(outputs=True),
-        PREDICTION_DRIFT,
-        "drifted_outputs",
-    )
+    watched = _of_answers(entry)
     reference = None
     if config.reference == "profile":
         try:
@@ -78,6 +73,25 @@ def build_of_predictions(entry: ModelEntry) -> Built:
     if reference is None or not reference.columns:
         return Built(_live(entry, watched))
     return Built(_against(entry, watched, reference))
+
+
+def part(entry: ModelEntry) -> Built:
+    """Return the monitor of a slice's inputs: a profile knows nothing of slices."""
+    return Built(_live(entry, _INPUTS))
+
+
+def part_of_predictions(entry: ModelEntry) -> Built:
+    """Return the monitor of a slice's answers, against the first ones."""
+    return Built(_live(entry, _of_answers(entry)))
+
+
+def _of_answers(entry: ModelEntry) -> _Watched:
+    return _Watched(
+        partial(_answers, config=entry.config),
+        Needs(outputs=True),
+        PREDICTION_DRIFT,
+        "drifted_outputs",
+    )
 
 
 def _answers(rows: Rows, config: ModelConfig) -> Mapping[str, np.ndarray]:

@@ -7,9 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.monitor import JudgesLabelsToo, LearnsReference, Monitor, RevisesLabels
+from monitors.monitor import (
+    JudgesLabelsToo,
+    LearnsReference,
+    Monitor,
+    RevisesLabels,
+    SaysWhatItWatches,
+)
+from serving.channel.messages.watched import WatchedMonitor
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import MonitorDescriptor
+from serving.monitoring.watched_records import watched_record
 
 
 class Judge:
@@ -32,6 +40,7 @@ class Judge:
         # Asked once: whether a class keeps to a protocol takes longer than a batch of rows.
         self.learns = monitor if isinstance(monitor, LearnsReference) else None
         self.revises = monitor if isinstance(monitor, RevisesLabels) else None
+        self.says = monitor if isinstance(monitor, SaysWhatItWatches) else None
         self._labels_too = monitor if isinstance(monitor, JudgesLabelsToo) else None
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._named: list[Finding] | None = None
@@ -103,6 +112,18 @@ class Judge:
         self._found.clear()
         self._passed.clear()
         self._named = None
+
+    def watched(self, now: float) -> WatchedMonitor | None:
+        """Return what it watches, how strictly, and what it can see; None: it does not say."""
+        if self.says is None:
+            return None
+        return watched_record(
+            self.says.watched(now),
+            version=self._entry.version,
+            monitor=self.name,
+            title=self.title,
+            filled=self.monitor.filled[0],
+        )
 
     @property
     def waits_for(self) -> str:

@@ -15,6 +15,7 @@ from serving.models.consumers import (
     DRIFT,
     ESTIMATION,
     FAIRNESS,
+    GUARD_RATE,
     PERFORMANCE,
     PREDICTION_DRIFT,
     QUALITY,
@@ -73,29 +74,75 @@ def _estimation(entry: ModelEntry) -> Built:
     return build(entry)
 
 
+def _drift_of_slice(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.drift import part
+
+    return part(entry)
+
+
+def _prediction_drift_of_slice(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.drift import part_of_predictions
+
+    return part_of_predictions(entry)
+
+
+def _data_quality_of_slice(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.quality import part_of_inputs
+
+    return part_of_inputs(entry)
+
+
+def _guard_rate(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.guard_rate import build
+
+    return build(entry)
+
+
+def _unstated(config: ModelConfig) -> str:
+    if GUARD_RATE in consumers(config):
+        return ""
+    from serving.monitoring.judges.guard_rate import unstated
+
+    return unstated(config)
+
+
 MONITORS: Final = (
     MonitorDescriptor(
         name=DRIFT,
         wanted=_consumes(DRIFT),
         build=_drift,
+        part=_drift_of_slice,
         unwanted="its monitors.drift is null",
     ),
     MonitorDescriptor(
         name=PREDICTION_DRIFT,
         wanted=_consumes(PREDICTION_DRIFT),
         build=_prediction_drift,
+        part=_prediction_drift_of_slice,
         title="drift of answers",
     ),
-    MonitorDescriptor(name=FAIRNESS, wanted=_consumes(FAIRNESS), build=_fairness),
+    MonitorDescriptor(name=FAIRNESS, wanted=_consumes(FAIRNESS), build=_fairness, part=_fairness),
     MonitorDescriptor(
         name=DATA_QUALITY,
         wanted=_consumes(DATA_QUALITY),
         build=_data_quality,
+        part=_data_quality_of_slice,
         title="data quality",
     ),
     MonitorDescriptor(name=QUALITY, wanted=_consumes(QUALITY), build=_quality),
     MonitorDescriptor(
-        name=PERFORMANCE, wanted=_consumes(PERFORMANCE), build=_performance, title="accuracy"
+        name=PERFORMANCE,
+        wanted=_consumes(PERFORMANCE),
+        build=_performance,
+        part=_performance,
+        title="accuracy",
+    ),
+    MonitorDescriptor(
+        name=GUARD_RATE,
+        wanted=_consumes(GUARD_RATE),
+        build=_guard_rate,
+        title="guard rate",
+        lacks=_unstated,
     ),
     MonitorDescriptor(
         name=ESTIMATION,

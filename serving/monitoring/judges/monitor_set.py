@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitors.finding import Finding
+from monitors.monitor import Monitor
 from monitors.rows import Corrections, Rows
+from monitors.sliced import sliced
 from serving.channel.messages.findings import Unjudged
+from serving.channel.messages.watched import WatchedMonitor
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_records import stale
@@ -15,6 +18,7 @@ from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.freshness import Freshness
 from serving.monitoring.judges.descriptor import Blind, MonitorDescriptor
 from serving.monitoring.judges.judge import Judge
+from serving.monitoring.watched_records import SAYS_NOTHING
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -47,6 +51,7 @@ class MonitorSet:
         self.published = 0
         self._notes: list[str] = []
         self._by_default: list[str] = []
+        self._lacking: list[str] = []
         self._failures: dict[str, str] = {}
         self._blind: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
@@ -57,6 +62,8 @@ class MonitorSet:
             if descriptor.unwanted:
                 told = f"{descriptor.called} of {self._model} is not watched"
                 self._notes.append(f"{told}: {descriptor.unwanted}")
+            elif why := descriptor.lacks(self._entry.config):
+                self._lacking.append(f"{descriptor.called} of {self._model} is not watched: {why}")
             return None
         try:
             built = descriptor.build(self._entry)
@@ -69,7 +76,19 @@ class MonitorSet:
                 self._blind[descriptor.name] = blind.why
         if built.monitor is None:
             return None
-        return Judge(descriptor, built.monitor, self._entry, built.title)
+        monitor = sliced(built.monitor, self._parts(descriptor))
+        return Judge(descriptor, monitor, self._entry, built.title)
+
+    def _parts(self, descriptor: MonitorDescriptor) -> dict[str, Monitor]:
+        """Return a monitor for each slice, of a kind that judges slices."""
+        found: dict[str, Monitor] = {}
+        if descriptor.part is None:
+            return found
+        for text in self._entry.config.monitors.slices:
+            built = descriptor.part(self._entry)
+            if built.monitor is not None:
+                found[text] = built.monitor
+        return found
 
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""
@@ -100,6 +119,12 @@ class MonitorSet:
             if no_class is not None and judge.needs.predicted:
                 self.failed(judge.name, no_class)
             else:
+                self._feed(judge, rows, now)
+
+    def guarded(self, rows: Rows, now: float) -> None:
+        """Show what became of rows in guards to the monitors of guards."""
+        for judge in self.judges:
+            if judge.needs.guards:
                 self._feed(judge, rows, now)
 
     def asked(self, rows: Rows, now: float) -> None:
@@ -199,6 +224,21 @@ class MonitorSet:
         return told
 
     # -- what it says -------------------------------------------------------------------
+
+    def watched(self, now: float) -> list[WatchedMonitor]:
+        """Return what its monitors watch, how strictly, and what they can see."""
+        return [told for judge in self.judges if (told := judge.watched(now)) is not None]
+
+    @property
+    def unwatched(self) -> list[str]:
+        """What is not watched, and why; one sentence each."""
+        silent = [each for each in self.judges if each.says is None]
+        return [
+            *self._notes,
+            *self._lacking,
+            *(f"{each.title} of {self._model}: {SAYS_NOTHING}" for each in silent),
+            *(f"{name} of {self._model} failed: {why}" for name, why in self._failures.items()),
+        ]
 
     @property
     def had_rows(self) -> bool:

@@ -29,18 +29,10 @@ def build(entry: ModelEntry) -> Built:
 
 def build_of_inputs(entry: ModelEntry) -> Built:
     """Return the monitor of the inputs, which shares the reference of drift."""
-    drift, quality = entry.config.monitors.drift, entry.config.monitors.quality
+    drift = entry.config.monitors.drift
     assert drift is not None
-    assert quality is not None
     if drift.reference != "profile":
-        return Built(
-            LiveDriftMonitor(
-                drift.reference_rows,
-                partial(_against, entry),
-                window=quality.window,
-                renewed=drift.reference == "previous",
-            )
-        )
+        return part_of_inputs(entry)
     try:
         reference = read_drift_reference(entry)
     except ConfigError as error:
@@ -50,6 +42,21 @@ def build_of_inputs(entry: ModelEntry) -> Built:
         why = f"the version has {lacks}; run `vigil profile {entry.name} --data FILE`"
         return Built(None, (Blind(why),))
     return Built(_against(entry, reference))
+
+
+def part_of_inputs(entry: ModelEntry) -> Built:
+    """Return the monitor of inputs against their first rows, which that of a slice is, too."""
+    drift, quality = entry.config.monitors.drift, entry.config.monitors.quality
+    assert drift is not None
+    assert quality is not None
+    return Built(
+        LiveDriftMonitor(
+            drift.reference_rows,
+            partial(_against, entry),
+            window=quality.window,
+            renewed=drift.reference == "previous",
+        )
+    )
 
 
 def expected(reference: ReferenceProfile, config: ModelConfig) -> dict[str, Expected]:

@@ -82,5 +82,5 @@ class _Ended(bytes):
     context: ClassVar = SpanContext(1, 1, False, TraceFlags(TraceFlags.SAMPLED))
 
 
-class _Counted(Counted[bytes, SpanExportResult], SpanExporter):
+class _Counted(Counted[bytes, SpanExportResult], SpanExporter):  # type: ignore[misc]  # of bytes
     """What the SDK takes for an exporter of spans."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from guards.decisions import Action
 from serving.access.principals import Principal
@@ -257,6 +258,26 @@ def test_scores_of_a_whole_batch_are_not_copied_nor_told_where_the_log_keeps_non
     told = [batch.scores for _, batch in publisher.events]
     assert told == [done.scores, None, None, None]
     assert told[0] is done.scores
+
+
+def test_who_watches_rates_of_guards_is_told_of_every_row_that_was_judged(
+    publisher: Publisher, make_request: Make, make_done: Make, make_refused: Make
+) -> None:
+    far = np.array([0.5, 2.0, np.nan], np.float32)
+    flagged = (RowDecision("schema", 1, Action.FLAG, "out of range"),)
+    done = make_done(make_request(x=[[0, 0]] * 3, decisions=flagged), scores={"far": far})
+    events = Events(KEY, publisher, inputs=False, guards=("schema", "far"))
+    events.batch_done(done)
+    rejected = (RowDecision("schema", 0, Action.REJECT, "out of range"),)
+    refused = make_refused()
+    events.request_refused(refused)  # no guard has seen it
+    events.request_refused(replace(refused, decisions=rejected))
+    became = [
+        {name: flags.tolist() for name, flags in (batch.guards or {}).items()}
+        for _, batch in publisher.events
+    ]
+    assert became == [{"schema": [0, 1, 0], "far": [0, 1, 2]}, {"schema": [1]}]
+    assert [(batch.log, batch.scores) for _, batch in publisher.events] == [(None, None)] * 2
 
 
 def test_a_refused_request_is_told_without_rows_of_anything(

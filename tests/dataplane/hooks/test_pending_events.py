@@ -72,3 +72,12 @@ def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(s
         told = any(batch.sensitive for batch in run)
         assert part.sensitive == ({"g": list(itertools.chain(*given))} if told else {})
     assert (pending.rows, pending.bytes, list(pending.take())) == (0, 0, [])
+
+
+def test_rows_of_batches_that_say_nothing_of_a_guard_were_not_judged_by_it():
+    x = {"x": np.zeros((2, 1), np.float32)}
+    pending = PendingEvents()
+    for flags in ({"a": np.array([0, 1], np.uint8)}, None, {"b": np.array([1, 1], np.uint8)}):
+        pending.add(EventBatch(1.0, ["r"], [2], x, {}, guards=flags))
+    (part,) = pending.take()
+    assert part.guards == {"a": bytes([0, 1, 2, 2, 2, 2]), "b": bytes([2, 2, 2, 2, 1, 1])}

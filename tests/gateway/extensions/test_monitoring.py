@@ -15,6 +15,7 @@ from serving.channel.messages.incidents import (
     IncidentQuery,
 )
 from serving.channel.messages.observation import PREDICTIONS, PredictionsMeta
+from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.errors import NotFound, VigilError
 
 
@@ -47,6 +48,12 @@ async def test_the_monitor_is_asked_for_the_rows(ask, monitor, path, ident, inde
     answer = await ask("GET", "/v2/models/m" + path)
     assert (answer.status, answer.body) == (200, monitor.answer)
     assert monitor.asked == [(PREDICTIONS, PredictionsMeta("m", ident, index))]
+
+
+async def test_the_monitor_is_asked_what_it_watches(ask, monitor):
+    answer = await ask("GET", "/v2/models/m/monitors")
+    assert (answer.status, answer.body) == (200, monitor.answer)
+    assert monitor.asked == [(MONITORS, MonitorsMeta("m"))]
 
 
 @pytest.mark.parametrize(

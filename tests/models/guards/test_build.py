@@ -18,7 +18,7 @@ from serving.models.repository.folder import ModelEntry
 FEATURES = Capabilities(features=True)
 
 
-def config(*guards: Any, log: Any = None) -> ModelConfig:
+def config(*guards: Any, log: Any = None, **more: Any) -> ModelConfig:
     return ModelConfig.model_validate({
         "format": "torch_export",
         "inputs": [
@@ -28,6 +28,7 @@ def config(*guards: Any, log: Any = None) -> ModelConfig:
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
         "guards": list(guards),
         "log": log,
+        **more,
     })  # fmt: skip
 
 
@@ -76,13 +77,20 @@ def test_settings_of_the_section_are_those_of_the_guard(tmp_path: Path) -> None:
 )
 def test_scores_are_for_a_log_that_keeps_values(tmp_path: Path, log: Any, kept: bool) -> None:
     made = entry(tmp_path, *BOTH, **learned())
-    made = replace(made, config=config(*BOTH, log=log))
+    made = replace(made, config=config(*BOTH, log=log, monitors={"guard_rate": None}))
     (outcome,) = replica_guards(made, FEATURES).run(
         Rows(2, features=np.array([[1, 0], [-1, 0]], np.float32))
     )
     assert outcome.failure is None
     assert (outcome.scores is not None) == kept
     assert gateway_guards(made.config)._scores == kept
+
+
+def test_scores_are_for_whoever_watches_the_rates_of_guards(tmp_path: Path) -> None:
+    made = entry(tmp_path, *BOTH, **learned())
+    assert replica_guards(made, FEATURES)._scores
+    unrated = entry(tmp_path, {"name": "schema"})
+    assert not gateway_guards(unrated.config)._scores
 
 
 def test_what_was_learned_comes_back(tmp_path: Path) -> None:
