@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from serving.config import ModelConfig
 from serving.errors import Unsupported, VigilError
 from serving.log.label_rows import LABEL, LABEL_TIME
 from serving.log.logged_request import logged_inputs, logged_outputs
+from serving.log.query import literal
 from serving.log.reader import LogReader
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
@@ -32,6 +33,8 @@ class LogPast:
         entries: the versions of one model that lie in the repository, at least one.
         predictions, sensitive: readers of both datasets.
         since, until: the earliest time, and the first that is too late; None: any.
+        version: only what it has answered; None: all versions.
+        most: so many rows at most, the newest ones; None: all.
 
     Raises:
         VigilError: the log has no such rows, or not all that is needed of them.
@@ -45,13 +48,20 @@ class LogPast:
         sensitive: LogReader,
         since: datetime | None,
         until: datetime | None,
+        version: str | None = None,
+        most: int | None = None,
     ) -> None:
         self._entries = {each.version: each for each in entries}
         self._newest = entries[-1]
         model = self._newest.name
         if not self._newest.config.row_axis:
             raise Unsupported(f"requests of model '{model}' have no rows, so it has no monitors")
-        table = predictions.scan(model, "outcome = 'ok'", since, until).read_all()
+        answered = "outcome = 'ok'"
+        if version is not None:
+            answered += f" AND version = {literal(version)}"
+        table = predictions.scan(
+            model, answered, since, until, limit=most, newest=most is not None
+        ).read_all()
         if not table.num_rows:
             known = predictions.models()
             has = f"it has {', '.join(known[:20])}" if known else "it is empty"
@@ -62,6 +72,8 @@ class LogPast:
         self._wanted = fairness.sensitive if fairness else []
         self._groups = {}
         if self._wanted:
+            if most is not None:
+                since = datetime.fromtimestamp(float(self._when[0]), UTC)
             given = sensitive.scan(model, "true", since, until).read_all()
             self._groups = _sensitive(self._table, given, self._wanted)
         self._truth = self._labels()
