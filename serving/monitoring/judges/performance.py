@@ -28,7 +28,7 @@ def build(entry: ModelEntry) -> Built:
     config, kind = entry.config, entry.config.label_kind
     performance = config.monitors.performance
     assert performance is not None
-    found, blind = _learnt(entry, performance.learn)
+    found, blind = learnt(entry, performance.learn)
     limits = {**found, **thresholds(performance, kind)}
     counts, metrics = measured(config)
     monitor = LabelledPerformanceMonitor(
@@ -37,10 +37,15 @@ def build(entry: ModelEntry) -> Built:
     return Built(monitor, blind, _TITLES.get(kind or "", ""))
 
 
-def _learnt(
+def learnt(
     entry: ModelEntry, names: Sequence[str]
 ) -> tuple[Mapping[str, float], tuple[Blind, ...]]:
-    """Return thresholds from the profile, and what is not in it."""
+    """Return thresholds from the profile, and what is not in it.
+
+    Args:
+        entry: the model version.
+        names: metrics whose threshold is to be learnt.
+    """
     if not names:
         return {}, ()
     try:
