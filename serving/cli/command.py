@@ -23,6 +23,7 @@ from serving.cli.model_files import convert, manifest, profile
 from serving.cli.predictions import predictions
 from serving.cli.reference import describe
 from serving.cli.replay import replay
+from serving.cli.report import report as report_of
 from serving.cli.status import status
 from serving.cli.up import demo, up
 from serving.cli.watch import watch
@@ -43,6 +44,7 @@ for command in (up, demo, watch, check, profile, convert, manifest):
 app.command("config")(describe)
 for command in (infer, findings, incidents, status, bill):
     app.command()(command)
+app.command("report")(report_of)
 app.add_typer(labels, name="labels")
 for command in (predictions, replay, backtest, why, forget):
     app.command()(command)
