@@ -37,6 +37,8 @@ from serving.telemetry.metrics.findings import (
     FINDING_CI_UPPER,
     FINDING_ROWS,
     FINDING_VALUE,
+    PERFORMANCE_ESTIMATED,
+    PERFORMANCE_ESTIMATION_ERROR,
     PERFORMANCE_OVERALL,
     PERFORMANCE_SCORE,
 )
@@ -375,8 +377,10 @@ def test_the_drift_report_is_served_by_url(instance: Any, demo_root: Path) -> No
 UNKNOWN_UNTIL = {
     "a window is full": {FINDING_VALUE, FINDING_BREACHED, FINDING_CI_LOWER, FINDING_CI_UPPER,
                          FINDING_ROWS, DRIFT_SCORE, DRIFT_P_VALUE, FAIRNESS_DISPARITY,
-                         FAIRNESS_CI_LOWER, FAIRNESS_CI_UPPER, FAIRNESS_SUPPRESSED},
-    "labels come": {PERFORMANCE_SCORE, PERFORMANCE_OVERALL, LABELS_COVERAGE,
+                         FAIRNESS_CI_LOWER, FAIRNESS_CI_UPPER, FAIRNESS_SUPPRESSED,
+                         PERFORMANCE_ESTIMATED},
+    "labels come": {PERFORMANCE_SCORE, PERFORMANCE_OVERALL, PERFORMANCE_ESTIMATION_ERROR,
+                    LABELS_COVERAGE,
                     LABELS_COVERAGE_BY_GROUP, LABELS_DELAY_BY_GROUP},
     "a request is refused": {REJECTED},
     "an event is lost": {EVENTS_DROPPED, STORE_DROPPED},
