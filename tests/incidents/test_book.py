@@ -61,6 +61,13 @@ def test_a_column_more_is_in_the_history(bench, found, clock):
     assert (incident.history[-1].what, incident.history[-1].note) == ("spread", "to 'income'")
 
 
+def test_that_estimates_were_wrong_opens_nothing_and_that_they_are_low_does(bench, found):
+    bench.judge(found(monitor="estimation", metric="brier_estimation_error"))
+    assert not bench.active()
+    bench.judge(found(monitor="estimation", metric="brier"))
+    assert len(bench.active()) == 1
+
+
 def test_drift_with_harm_is_raised_and_never_lowered(bench, found, clock):
     drift = {"monitor": "drift", "metric": "psi", "severity": "info"}
     bench.judge(found(**drift))
