@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -67,7 +68,8 @@ def judged(instance: Any, model: str) -> tuple[list[Any], list[str]]:
     told = httpx.get(f"{instance.url}/v2/models/{model}/findings", timeout=60).json()
     parts = ("monitor", "metric", "subject", "value", "breached", "n_reference", "n_current")
     findings = [[each[part] for part in parts] for each in told["findings"]]
-    return findings, [note.replace(f"'{model}'", "it") for note in told["notes"]]
+    own = re.compile(rf"'?\b{model}\b'?")
+    return findings, [own.sub("it", note) for note in told["notes"]]
 
 
 def received(instance: Any) -> int:
