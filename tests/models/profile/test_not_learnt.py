@@ -34,9 +34,9 @@ def test_enough_rows_with_times_teach_everything():
 def test_what_few_rows_or_rows_without_times_lack():
     (order,) = told(1000)
     assert "--time" in order
-    windows, tails = told(80, ordered=True)
-    assert "80 rows are too few to be cut in windows" in windows
-    assert tails.startswith("tails: 80 rows are too few")
+    windows, tails = told(40, ordered=True)
+    assert "40 rows are too few to be cut in windows" in windows
+    assert tails.startswith("tails: 40 rows are too few")
 
 
 def test_columns_are_named_by_what_is_not_seen_in_them():
