@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from monitors.finding import ESTIMATION_ERROR
 from serving.channel.messages.causes import Cause
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.incidents import (
@@ -107,7 +106,7 @@ class Book:
             findings: at least one.
             context: what else is so for the model.
         """
-        if breached := [each for each in findings if each.breached and not _of_estimates(each)]:
+        if breached := [each for each in findings if each.breached]:
             self._breach(key, breached, context)
         elif incident := self._active.get(key):
             self._calm(incident, findings)
@@ -373,8 +372,3 @@ def _is_repetition(over: Incident, seen: float) -> bool:
 def _of(evidence: Evidence) -> tuple[Measured, tuple[Measured, ...], int]:
     """Return what makes evidence differ from that of the window before."""
     return evidence.leading, evidence.top, evidence.breached
-
-
-def _of_estimates(finding: FindingRecord) -> bool:
-    """Whether it says how wrong estimates were: they alert nobody then, which is all it means."""
-    return finding.metric.endswith(ESTIMATION_ERROR)

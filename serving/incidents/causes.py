@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from monitors.finding import NO_RATE, NO_THRESHOLD
+from monitors.finding import ESTIMATION_ERROR, NO_RATE, NO_THRESHOLD
 from serving.channel.messages.findings import FindingRecord
 from serving.errors import printable
 
@@ -37,9 +37,16 @@ def cause_of(found: FindingRecord) -> str:
 
 
 def grouped(findings: Iterable[FindingRecord]) -> dict[Key, list[FindingRecord]]:
-    """Return findings by model and cause, without those that nobody wants a verdict of."""
+    """Return findings by model and cause, without those that nobody is to be told of."""
     groups: dict[Key, list[FindingRecord]] = {}
     for found in findings:
-        if found.breached is not None or found.reason not in _UNWANTED:
+        if _wanted(found):
             groups.setdefault(Key(found.model, cause_of(found)), []).append(found)
     return groups
+
+
+def _wanted(found: FindingRecord) -> bool:
+    # Estimates that labels have proven wrong may alert no longer, which is all that it means.
+    if found.metric.endswith(ESTIMATION_ERROR):
+        return False
+    return found.breached is not None or found.reason not in _UNWANTED
