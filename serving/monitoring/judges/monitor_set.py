@@ -235,6 +235,7 @@ class MonitorSet:
         silent = [each for each in self.judges if each.says is None]
         return [
             *self._notes,
+            *self._by_default,
             *self._lacking,
             *(f"{each.title} of {self._model}: {SAYS_NOTHING}" for each in silent),
             *(f"{name} of {self._model} failed: {why}" for name, why in self._failures.items()),
