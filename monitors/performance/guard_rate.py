@@ -12,7 +12,7 @@ import numpy as np
 from monitors.finding import NO_RATE, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.performance.metrics.estimate import Estimate, Level, Metric, Outcomes, proportion
-from monitors.performance.pooled_metrics import Judged, PooledMetrics
+from monitors.performance.pooled_metrics import BASIS, Judged, PooledMetrics
 from monitors.rows import FLAGGED, UNJUDGED, Rows
 from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
@@ -148,7 +148,7 @@ class GuardRateMonitor:
             level=None if seen is None else seen.level(self._window.size),
             false_alarms=self._budget / (2 * sum(r is not None for r in self._rates.values())),
             factor=self._pooled.factor(name),
-            basis="neighbouring stretches of 1, 4, 16 and 64 windows",
+            basis=BASIS,
             sees={within: gap for within, gap in sees.items() if gap <= room},
             needs=None if seen is None else seen.needs(room if room == limit else limit),
         )

@@ -12,7 +12,7 @@ import numpy as np
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.performance.metrics.estimate import Counts, Metric, Outcomes
-from monitors.performance.pooled_metrics import Judged, Part, PooledMetrics
+from monitors.performance.pooled_metrics import BASIS, Judged, Part, PooledMetrics
 from monitors.rows import Corrections, Rows
 from monitors.watched import Item, Watched
 from monitors.windows.tumbling_window import TumblingWindow
@@ -141,7 +141,7 @@ class LabelledPerformanceMonitor:
             level=None if seen is None else seen.level(self._window.size),
             false_alarms=self._budget / len(self._thresholds),
             factor=self._pooled.factor(metric.name),
-            basis="neighbouring stretches of 1, 4, 16 and 64 windows",
+            basis=BASIS,
             sees={} if seen is None else seen.sees(),
             needs=None if seen is None or not gap else seen.needs(gap),
         )

@@ -15,6 +15,8 @@ from monitors.windows.ageing import quarters
 from monitors.windows.resolution import Resolution
 from monitors.windows.spending import levels
 
+BASIS: Final = "neighbouring stretches of 1, 4, 16 and 64 windows"
+"""What the factors of `PooledMetrics` are known from."""
 _SHOWN: Final = 0.025
 """Probability with which each end of the interval of a single window may be wrong."""
 
