@@ -95,9 +95,9 @@ class LogPast:
         self._wanted = fairness.sensitive if fairness else []
         self._groups = {}
         if self._wanted:
-            given = sensitive.scan(
-                model, "true", since, until, limit=most, newest=newest
-            ).read_all()
+            if newest:  # not as many of the newest: rows with labels may be older than those
+                since = datetime.fromtimestamp(float(self._when[0]), UTC)
+            given = sensitive.scan(model, "true", since, until).read_all()
             self._groups = _sensitive(self._table, given, self._wanted)
         self._truth = self._labels()
         self.rows = self._table.num_rows

@@ -17,10 +17,10 @@ from serving.channel.messages.causes import Cause
 MOST_FEATURES: Final = 3
 MOST_GROUPS: Final = 20
 """Groups of an attribute, the largest ones, that are compared with all others."""
-_LEAST_WEIGHT: Final = 0.01
-_WORSE: Final = 1.1
+LEAST_WEIGHT: Final = 0.01
+WORSE: Final = 1.1
 """How many times the mean loss it takes to be named: of many rows chance explains less."""
-_OF_TIME: Final[Mapping[str, str]] = {
+OF_TIME: Final[Mapping[str, str]] = {
     "covariate shift": "rows of a kind that the model was always bad at have become more frequent",
     "concept shift": "rows like those of before have other truths now",
     "unseen region": "rows come that have no like before",
@@ -57,7 +57,7 @@ def why_worse(before: LabelledLosses, after: LabelledLosses, what: str) -> Cause
         )
     worst = _worst(after)
     said = (
-        f"{change.cause}: {_OF_TIME[change.cause]}; the {what} was {was:.3g} of {rows[0]} rows "
+        f"{change.cause}: {OF_TIME[change.cause]}; the {what} was {was:.3g} of {rows[0]} rows "
         f"before and is {now:.3g} of {rows[1]} since{_carried(change)}"
     )
     if worst is not None:
@@ -123,7 +123,7 @@ def _told(
 
 
 def _heaviest(found: Explanation) -> list[tuple[str, float]]:
-    heavy = [each for each in found.features if each[1] > _LEAST_WEIGHT]
+    heavy = [each for each in found.features if each[1] > LEAST_WEIGHT]
     return heavy[:MOST_FEATURES]
 
 
@@ -134,7 +134,7 @@ def _carried(found: Explanation) -> str:
 
 def _worst(rows: LabelledLosses) -> Slice | None:
     found = worst_slices(rows.columns, rows.losses).slices
-    clear = (each for each in found if each.confirmed and each.value > _WORSE * each.overall)
+    clear = (each for each in found if each.confirmed and each.value > WORSE * each.overall)
     return next(clear, None)
 
 

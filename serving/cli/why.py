@@ -18,18 +18,9 @@ if TYPE_CHECKING:
     from monitors.slices.slice_report import SliceReport
     from serving.backtest.labelled_losses import LabelledLosses
 
-_CAUSES: Final = {
-    "covariate shift": "rows of a kind that the model was always bad at have become more frequent "
-    "(covariate shift)",
-    "concept shift": "rows like those of before have other truths now (concept shift)",
-    "unseen region": "rows come that have no like before (unseen region)",
-}
 _MOST_FEATURES: Final = 5
 MOST_GROUPS: Final = 4
 """Groups of an attribute, beside its largest, that are compared with all others."""
-_LEAST_WEIGHT: Final = 0.01
-_WORSE: Final = 1.1
-"""How many times the mean loss it takes to be named: of many rows chance explains less."""
 
 
 @looks_back
@@ -113,6 +104,7 @@ def _sides(rows: LabelledLosses, at: float | None) -> tuple[LabelledLosses, Labe
 
 
 def _print(before: LabelledLosses, after: LabelledLosses, change: Explanation, what: str) -> None:
+    from serving.backtest.reasons import LEAST_WEIGHT, OF_TIME
     from serving.incidents.sentences import moment as written
 
     say(
@@ -123,19 +115,22 @@ def _print(before: LabelledLosses, after: LabelledLosses, change: Explanation, w
         say("why: the change is no larger than chance makes it")
         return
     part = change.parts[change.cause]
-    say(f"why: {_CAUSES[change.cause]}: {part.value:+.3g} of {change.change.value:+.3g}")
+    told = f"{OF_TIME[change.cause]} ({change.cause})"
+    say(f"why: {told}: {part.value:+.3g} of {change.change.value:+.3g}")
     carried = [
         f"{name} ({weight:.0%})"
         for name, weight in change.features[:_MOST_FEATURES]
-        if weight > 0.01
+        if weight > LEAST_WEIGHT
     ]
     if carried:
         say(f"carried by: {', '.join(carried)}")
 
 
 def _print_slices(slices: SliceReport) -> None:
+    from serving.backtest.reasons import WORSE
+
     confirmed = [
-        each for each in slices.slices if each.confirmed and each.value > _WORSE * each.overall
+        each for each in slices.slices if each.confirmed and each.value > WORSE * each.overall
     ]
     if not confirmed:
         say("worst rows: no part of them is clearly worse than all, beyond chance")

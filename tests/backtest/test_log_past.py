@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.backtest.happenings import Labelled, Predicted
-from serving.backtest.log_past import LogPast
+from serving.backtest.log_past import Labelling, LogPast
 from serving.dataplane.hooks.record_ids import RecordIds
 from serving.errors import VigilError
 from serving.log.label_rows import LabelRows
@@ -52,7 +52,7 @@ def readers(tmp_path: Path):
     refused = LoggedRequests(client_ids=["no"], rows=[1], outcomes=["rejected"])
     writer.offer(logged(ids, 99, 1, NOON + 1, requests=refused, outputs={}))
     came = [NOON + 500, NOON + 400]
-    writer.offer_labels(LabelRows("loans", "1", ["r40", "r2"], [0, 0], came, [1, 0]))
+    writer.offer_labels(LabelRows("loans", "1", ["r41", "r2"], [0, 0], came, [1, 0]))
     writer.close()
     return LogReader(store, spool), LogReader(store, spool, "sensitive")
 
@@ -81,7 +81,7 @@ def test_labels_come_when_they_came(entry, readers):
     assert past.labels == 2
     *_, last = past
     assert isinstance(last, Labelled)
-    assert [(each.request_id, each.y_true) for each in last.labels] == [("r2", 0), ("r40", 1)]
+    assert [(each.request_id, each.y_true) for each in last.labels] == [("r2", 0), ("r41", 1)]
     assert [each.timestamp for each in last.labels] == [NOON + 400, NOON + 500]
 
 
@@ -90,3 +90,14 @@ def test_a_part_without_labels_says_so(entry, readers):
     until = datetime.fromtimestamp(NOON + 99, UTC)
     with pytest.raises(VigilError, match="in this time"):
         LogPast([entry], *readers, since, until)
+
+
+def test_a_labelled_row_has_its_group_however_many_newer_rows_have_none(entry, readers):
+    since = Labelling(datetime.fromtimestamp(NOON + 450, UTC), later=True)
+    [predicted] = [
+        each
+        for each in LogPast([entry], *readers, None, None, 1, since)
+        if isinstance(each, Predicted)
+    ]
+    assert predicted.event.request_ids == ["r41"]
+    assert predicted.event.sensitive_features["sex"].tolist() == ["M"]
