@@ -40,6 +40,7 @@ from threadpoolctl import threadpool_limits
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
 from serving.channel.messages.findings import FindingRecord
+from serving.channel.messages.incidents import Evidence, Incident, Measured
 from serving.channel.messages.reports import (
     ExplainerStatus,
     GatewayStatus,
@@ -827,3 +828,20 @@ def unanswered() -> Iterator[str]:
         yield f"http://127.0.0.1:{address[1]}"
         for each in waiting:
             each.close()
+
+
+@pytest.fixture
+def make_incident() -> Callable[..., Incident]:
+    """Makes open incidents of a model whose accuracy is low."""
+
+    def make(**given: Any) -> Incident:
+        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0)
+        plain = {
+            "id": "0001", "model": "loans", "version": "1", "cause": "performance",
+            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
+            "opened_at": 0.0, "updated_at": 0.0, "summary": "accuracy is low", "advice": "look",
+            "first": evidence, "evidence": evidence,
+        }  # fmt: skip
+        return Incident(**{**plain, **given})
+
+    return make

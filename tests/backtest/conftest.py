@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from monitors.reference.profile import ReferenceProfile
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.incidents import Evidence, Incident, Measured
+from serving.channel.messages.incidents import Incident
 from serving.config import ModelConfig
 from serving.models.profile.columns import input_columns
 from serving.roles.served_entry import served_entry
@@ -56,15 +56,5 @@ def entry(served: ServedModel):
 
 
 @pytest.fixture
-def make_incident() -> Callable[..., Incident]:
-    def make(**given: Any) -> Incident:
-        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0)
-        plain = {
-            "id": "0001", "model": "m", "version": "1", "cause": "performance",
-            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
-            "opened_at": 0.0, "updated_at": 0.0, "summary": "accuracy is low", "advice": "look",
-            "first": evidence, "evidence": evidence,
-        }  # fmt: skip
-        return Incident(**{**plain, **given})
-
-    return make
+def make_incident(make_incident: Callable[..., Incident]) -> Callable[..., Incident]:
+    return partial(make_incident, model="m")

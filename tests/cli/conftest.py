@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -136,18 +137,13 @@ def write_loans() -> Callable[[Path, Dataset, np.ndarray], Path]:
 
 
 @pytest.fixture
-def make_incident() -> Callable[..., Incident]:
-    """Makes incidents of the demo's loans whose accuracy is low."""
-
-    def make(**given: Any) -> Incident:
-        cause = Cause(summary="concept shift: other truths", known=True)
-        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0, cause=cause)
-        plain = {
-            "id": "k7m2p9qd", "model": "loans", "version": "1", "cause": "performance",
-            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
-            "opened_at": 0.0, "updated_at": 0.0, "summary": "accuracy is low", "advice": "look",
-            "first": evidence, "evidence": evidence,
-        }  # fmt: skip
-        return Incident(**{**plain, **given})
-
-    return make
+def make_incident(make_incident: Callable[..., Incident]) -> Callable[..., Incident]:
+    """Makes incidents whose cause is known."""
+    cause = Cause(summary="concept shift: other truths", known=True)
+    evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0, cause=cause)
+    return partial(
+        make_incident,
+        id="k7m2p9qd",
+        first=evidence,
+        evidence=evidence,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,17 @@ from serving.demo.traffic.play import Surroundings
 
 
 @pytest.fixture
-def make_incident() -> Callable[..., Incident]:
-    def make(**given: Any) -> Incident:
-        cause = Cause(summary="concept shift: other truths", known=True)
-        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0, cause=cause)
-        plain = {
-            "id": "k7m2p9qd", "model": "loans", "version": "1", "cause": "performance",
-            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
-            "opened_at": 0.0, "updated_at": 0.0, "advice": "look",
-            "summary": "performance of model 'loans' version 1: accuracy is 0.6, below <0.9>",
-            "first": evidence, "evidence": evidence,
-        }  # fmt: skip
-        return Incident(**{**plain, **given})
-
-    return make
+def make_incident(make_incident: Callable[..., Incident]) -> Callable[..., Incident]:
+    """Makes incidents whose cause is known."""
+    cause = Cause(summary="concept shift: other truths", known=True)
+    evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0, cause=cause)
+    return partial(
+        make_incident,
+        id="k7m2p9qd",
+        first=evidence,
+        evidence=evidence,
+        summary="performance of model 'loans' version 1: accuracy is 0.6, below <0.9>",
+    )
 
 
 class FakeInstance:
