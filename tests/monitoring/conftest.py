@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -167,3 +168,26 @@ async def gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
 async def other_gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
     async for made in _run(tmp_path, "gateway-1"):
         yield made
+
+
+@pytest.fixture
+def scripted_python(monkeypatch, tmp_path):
+    """Lets a shell script take the place of Python; returns the processes that were started."""
+    started = []
+    start = asyncio.create_subprocess_exec
+
+    async def remember(*arguments, **more):
+        started.append(await start(*arguments, **more))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+
+    def does(script):
+        program = tmp_path / "python"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(program))
+        return started
+
+    yield does
+    assert all(each.returncode is not None for each in started)

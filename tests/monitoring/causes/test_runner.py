@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import msgspec
 import pytest
@@ -19,26 +18,9 @@ ASKED = CauseMeta("m", "accuracy", "", 7.0)
 
 
 @pytest.fixture
-def process(monkeypatch, tmp_path):
+def process(scripted_python):
     """Lets a shell script look for the cause; returns the processes that were started."""
-    started = []
-    start = asyncio.create_subprocess_exec
-
-    async def remember(*arguments, **more):
-        started.append(await start(*arguments, **more))
-        return started[-1]
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
-
-    def does(script):
-        program = tmp_path / "python"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o700)
-        monkeypatch.setattr(sys, "executable", str(program))
-        return started
-
-    yield does
-    assert all(each.returncode is not None for each in started)
+    return scripted_python
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 
 import numpy as np
@@ -31,29 +30,12 @@ def reports():
 
 
 @pytest.fixture
-def process(monkeypatch, tmp_path):
+def process(scripted_python, monkeypatch, tmp_path):
     """Lets a shell script make the report: `$3` is its folder; returns what was started."""
-    started = []
     (tmp_path / "folders").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "folders"))
-    start = asyncio.create_subprocess_exec
-
-    async def remember(*arguments, **more):
-        started.append(await start(*arguments, **more))
-        return started[-1]
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
-
-    def does(script):
-        program = tmp_path / "python"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o700)
-        monkeypatch.setattr(sys, "executable", str(program))
-        return started
-
-    yield does
+    yield scripted_python
     assert not list((tmp_path / "folders").iterdir())
-    assert all(each.returncode is not None for each in started)
 
 
 @pytest.mark.parametrize(
