@@ -63,9 +63,10 @@ def fixed_columns(config: ModelConfig) -> set[str]:
 
 def _columns_of(spec: InputSpec, array: np.ndarray, ambiguous: set[str]) -> dict[str, np.ndarray]:
     if spec.features:
+        turned = _turned(array)
         names = [feature.name for feature in spec.features]
         return {
-            f"{spec.name}.{name}" if name in ambiguous else name: array[:, index]
+            f"{spec.name}.{name}" if name in ambiguous else name: turned[index]
             for index, name in enumerate(names)
         }
     if array.ndim == 1:
@@ -74,11 +75,17 @@ def _columns_of(spec: InputSpec, array: np.ndarray, ambiguous: set[str]) -> dict
     if flat.shape[1] > MAX_ELEMENTS and spec.datatype != "BYTES":
         wide = flat.astype(np.float64)
         return {f"{spec.name}.mean": wide.mean(axis=1), f"{spec.name}.std": wide.std(axis=1)}
+    turned = _turned(flat)
     positions = np.ndindex(*array.shape[1:])
     return {
-        f"{spec.name}[{','.join(map(str, position))}]": flat[:, index]
+        f"{spec.name}[{','.join(map(str, position))}]": turned[index]
         for index, position in enumerate(positions)
     }
+
+
+def _turned(array: np.ndarray) -> np.ndarray:
+    """Return [n, k] as [k, n]; numbers of a column lie side by side, as its readers want them."""
+    return array.T if array.dtype == np.object_ else np.ascontiguousarray(array.T)
 
 
 def _ambiguous(specs: list[InputSpec]) -> set[str]:

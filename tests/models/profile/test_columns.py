@@ -28,6 +28,14 @@ def test_named_features():
     assert {name: list(column) for name, column in columns.items()} == {"a": [1, 3], "b": [2, 4]}
 
 
+def test_numbers_of_a_column_lie_side_by_side():
+    array = np.arange(6, dtype=np.float32).reshape(3, 2)
+    specs = tensor("t", [-1, 2], features=[{"name": "a"}, {"name": "b"}]), tensor("u", [-1, 2])
+    columns = columns_of({"t": array, "u": array}, *specs)
+    assert [column.tolist() for column in columns.values()] == [[0, 2, 4], [1, 3, 5]] * 2
+    assert all(column.flags.c_contiguous for column in columns.values())
+
+
 def test_features_of_the_same_name_are_told_apart():
     specs = [tensor(n, [-1, 1], features=[{"name": "a"}]) for n in ("s", "t")]
     array = np.zeros((1, 1), np.float32)
