@@ -14,6 +14,9 @@ import numpy as np
 
 MOST_BUCKETS: Final = 16
 
+_ROWS_AT_ONCE: Final = 256
+"""Rows whose products of all pairs stay in a processor's cache."""
+
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MIX: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
@@ -43,9 +46,14 @@ class PairSketch:
         self.bucket = np.repeat(np.arange(buckets), self.sizes)
         self.pairs = np.stack([first[order], second[order]])
         negative = np.zeros(number, np.bool_) if few else hashed[order] % 2 == 1
-        # Of columns, and of the same columns with the other sign behind them.
-        self._second = self.pairs[1] + columns * negative
-        self._starts = np.cumsum(self.sizes) - self.sizes
+        # A pair of each bucket, then the next of each: sums over buckets are sums of long rows. Of
+        # columns, of the same columns with the other sign behind them, and of nothing behind these.
+        width = int(self.sizes.max(initial=0))
+        at = np.arange(number) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
+        self._first = np.zeros((width, buckets), np.int64)
+        self._second = np.full((width, buckets), 2 * columns)
+        self._first[at, self.bucket] = self.pairs[0]
+        self._second[at, self.bucket] = self.pairs[1] + columns * negative
         self.columns = columns
 
     @property
@@ -59,13 +67,14 @@ class PairSketch:
         Args:
             ranks: whole numbers from -64 to 64, float32 [columns, rows].
         """
+        n = ranks.shape[1]
         if not self.buckets:
-            return np.zeros((0, ranks.shape[1]), np.float32)
-        signed = np.concatenate((ranks, -ranks))
-        products = ranks[self.pairs[0]]
-        products *= signed[self._second]
-        sums: np.ndarray = np.add.reduceat(products, self._starts, axis=0)
-        return sums
+            return np.zeros((0, n), np.float32)
+        signed = np.concatenate((ranks, -ranks, np.zeros((1, n), np.float32)))
+        products = ranks.take(self._first.ravel(), axis=0)
+        products *= signed.take(self._second.ravel(), axis=0)
+        sums: np.ndarray = products.reshape(len(self._first), -1).sum(axis=0)
+        return sums.reshape(self.buckets, n)
 
 
 class PairSums:
@@ -83,9 +92,11 @@ class PairSums:
 
     def add(self, ranks: np.ndarray) -> None:
         """Count rows, whose ranks are float32 [columns, rows]."""
-        sums = self._sketch.rows(ranks).astype(np.float64)
-        self.sketch[0] += sums.sum(axis=1)
-        self.sketch[1] += np.einsum("br,br->b", sums, sums)
+        for start in range(0, ranks.shape[1], _ROWS_AT_ONCE):
+            part = ranks[:, start : start + _ROWS_AT_ONCE]
+            sums = self._sketch.rows(part).astype(np.float64)
+            self.sketch[0] += sums.sum(axis=1)
+            self.sketch[1] += np.einsum("br,br->b", sums, sums)
         wide = ranks.astype(np.float64)
         self.products += wide @ wide.T
 

@@ -67,3 +67,15 @@ def test_sums_of_other_columns_are_refused(columns):
     raw = PairSums(PairSketch(columns)).to_dict()
     with pytest.raises(ValueError, match="not of these columns"):
         PairSums.from_dict(raw, PairSketch(30))
+
+
+@pytest.mark.parametrize("columns", [2, 5, 6, 7, 17, 30])
+def test_a_row_is_the_sum_of_signed_products_in_the_order_of_the_pairs(columns):
+    sketch = PairSketch(columns)
+    some = ranks(columns, 33, columns)
+    expected = np.zeros((sketch.buckets, 33))
+    for bucket, (first, second) in zip(sketch.bucket, sketch.pairs.T, strict=True):
+        alone = np.zeros((columns, 1), np.float32)
+        alone[[first, second]] = 1
+        expected[bucket] += sketch.rows(alone)[bucket] * some[first] * some[second]
+    assert_array_equal(sketch.rows(some), expected)
