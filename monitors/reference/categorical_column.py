@@ -52,9 +52,13 @@ class CategoricalColumn:
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return the bin of each value; bytes, text, numbers or None [n] in, int64 [n] out."""
         codes, cached, missing = self._codes, self._cached, self.bins - 1
-        found = np.empty(len(values), dtype=np.int64)
-        for at, value in enumerate(values.tolist()):
-            text = as_text(value)
+        given = values.tolist()
+        # Most values are texts with a bin of their own, for which there is no loop.
+        found = np.array(
+            [codes.get(value, -1) if type(value) is str else -1 for value in given], np.int64
+        )
+        for at in np.flatnonzero(found < 0).tolist():
+            text = as_text(given[at])
             if text is None:
                 found[at] = missing
                 continue

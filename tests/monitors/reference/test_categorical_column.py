@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from monitors.reference.categorical_column import CategoricalColumn, fit_categorical
+from monitors.reference.categorical_column import CategoricalColumn, as_text, fit_categorical
 
 
 def texts(*values):
@@ -50,3 +50,18 @@ def test_one_of_an_older_profile_has_no_bin_for_unseen_values():
     column = CategoricalColumn(("a",), np.array([9, 1, 0]))
     assert column.labels == ["a", "other", "missing"]
     assert_array_equal(column.codes(texts("a", "new", None)), [0, 1, 2])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_values_of_any_kind_fall_in_the_bin_of_their_text(seed):
+    column = fit_categorical(Counter({"a": 50, "1": 40, "é": 30, "rare": 1}), 0, 10)
+    kinds = ["a", b"a", "1", 1, b"1", "\xe9", "\xe9".encode(), "rare", "new", 2.5, True, None,
+             float("nan"), np.str_("a"), [1]]  # fmt: skip
+    drawn = np.random.default_rng(seed).integers(0, len(kinds), 200)
+    values = np.empty(len(drawn), object)
+    values[:] = [kinds[at] for at in drawn]
+    missing, unseen, other = column.bins - 1, column.bins - 2, column.bins - 3
+    bins = {"a": 0, "1": 1, "\xe9": 2, "rare": other, None: missing}
+    expected = [bins.get(as_text(value), unseen) for value in values.tolist()]
+    assert column.codes(values).tolist() == expected
+    assert column.codes(np.array([1, 7, 1])).tolist() == [1, unseen, 1]
