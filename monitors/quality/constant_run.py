@@ -34,6 +34,8 @@ class ConstantRun:
         self.sees_inputs = False
         self._answer = 0
         self._inputs = 0
+        # Columns and row of the run's first row. Most runs are a row long, and nobody asks.
+        self._unread: tuple[Sequence[np.ndarray], int] | None = None
 
     @property
     def limit(self) -> int:
@@ -57,13 +59,12 @@ class ConstantRun:
         stops = not self.rows or unlike or _signature([answers[0]]) != self._answer
         starts = [*([0] if stops else []), *ends.tolist()]
         if starts:
-            whole = np.diff([*starts, n])
-            first = starts[0] + (0 if stops else self.rows)
-            done = [self.rows if stops else first, *whole[:-1].tolist()]
-            self.longest = max(self.longest, *done)
+            first = self.rows if stops else starts[0] + self.rows
+            whole = np.diff(starts).max(initial=0)
+            self.longest = max(self.longest, first, int(whole))
             self.rows, self.varied = n - starts[-1], False
             self._answer = _signature([answers[-1]])
-            self._inputs = _at(inputs, starts[-1])
+            self._unread = inputs, starts[-1]
         else:
             self.rows += n
         if self.rows > 1 and not self.varied:
@@ -73,18 +74,25 @@ class ConstantRun:
         """Whether inputs from a row on are not all those of the run's first row."""
         if not inputs:
             return False
-        return _at(inputs, start) != self._inputs or any(_varies(each[start:]) for each in inputs)
+        return _at(inputs, start) != self._first() or any(_varies(each[start:]) for each in inputs)
+
+    def _first(self) -> int:
+        """Return what the inputs of the run's first row share with equal ones."""
+        if self._unread is not None:
+            self._inputs = _at(*self._unread)
+            self._unread = None
+        return self._inputs
 
     def state(self) -> list[Any]:
         """Return what is needed to go on after a restart, as JSON values without rows."""
         seen = [self.varied, self.sees_inputs]
-        return [self.rows, self.longest, *seen, self._answer, self._inputs]
+        return [self.rows, self.longest, *seen, self._answer, self._first()]
 
     def restore(self, state: Sequence[Any]) -> None:
         """Go on from what `state` returned."""
         rows, longest, varied, sees_inputs, answer, inputs = state
         self.rows, self.longest, self.varied, self.sees_inputs = rows, longest, varied, sees_inputs
-        self._answer, self._inputs = answer, inputs
+        self._answer, self._inputs, self._unread = answer, inputs, None
 
 
 def _varies(values: np.ndarray) -> bool:

@@ -56,7 +56,7 @@ class NonFiniteMonitor:
 
         def count(part: slice) -> None:
             for name, flags in bad.items():
-                self._counts[name] += int(flags[part].sum())
+                self._counts[name] += int(np.count_nonzero(flags[part]))
                 self._runs[name].add(answers[name][part], [each[part] for each in columns])
 
         def close() -> None:
