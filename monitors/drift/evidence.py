@@ -25,12 +25,10 @@ class Decided:
     """
 
     def __init__(self, decisions: Decisions) -> None:
-        levels = np.broadcast_to(decisions.level, decisions.p.shape)  # one of all, or one each
-        # Lists, because there are dozens of columns and an array is slow to take one number from.
-        figures = (decisions.value, decisions.effect, levels * decisions.streams, decisions.factor)
-        self._figures = list(zip(*(each.tolist() for each in figures), strict=True))
-        self._intervals = list(zip(decisions.low.tolist(), decisions.high.tolist(), strict=True))
-        self._windows, self._basis = decisions.scale.tolist(), decisions.basis
+        self._decisions = decisions
+        self._levels = np.broadcast_to(
+            decisions.level, decisions.p.shape
+        )  # one of all, or one each
 
     def of(self, at: int, stream: Stream) -> dict[str, Any]:
         """Return how one stream was decided, as JSON values.
@@ -39,16 +37,16 @@ class Decided:
             at: its number.
             stream: its name.
         """
-        value, effect, level, factor = map(rounded, self._figures[at])
+        told = self._decisions
         return {
             "moved": stream.statistic,
-            "value": value,
-            "effect": effect,
-            "interval": list(map(rounded, self._intervals[at])),
-            "level": level,
-            "windows": self._windows[at],
-            "factor": factor,
-            "basis": self._basis[at],
+            "value": _short(told.value[at]),
+            "effect": _short(told.effect[at]),
+            "interval": [_short(told.low[at]), _short(told.high[at])],
+            "level": _short(self._levels[at] * told.streams),
+            "windows": int(told.scale[at]),
+            "factor": _short(told.factor[at]),
+            "basis": told.basis[at],
         }
 
 
@@ -92,5 +90,9 @@ def rounded(value: Any) -> Any:
         return [rounded(each) for each in value]
     if isinstance(value, (str, int)):
         return value
+    return _short(value)
+
+
+def _short(value: float) -> float | None:
     number = float(value)
     return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
