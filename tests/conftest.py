@@ -61,8 +61,20 @@ from serving.telemetry.logs.report import Reporter, use
 from serving.telemetry.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 
 # A busy machine takes longer for an example, and for making it, than hypothesis allows.
-settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("vigil")
+for profile, examples in {"first": 30, "all": 100}.items():
+    settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("all")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples of what hypothesis makes up where what takes long is left out."""
+    if "not long" in config.option.markexpr:
+        settings.load_profile("first")
 
 
 # What compiles would start a pool of processes that import PyTorch, for one function each.

@@ -219,7 +219,7 @@ def make_watcher() -> Callable[..., object]:
     return lambda instance, service: watcher.Watcher(instance.grpc, service)
 
 
-# Each start of Ray takes long. What the last two have in particular, other combinations and
+# Each start of Ray takes long. What the last three have in particular, other combinations and
 # test_control.py cover; together they are only worth it in `make test-all`.
 SERVE_HANDLE = ("ray", "serve", "handle")
 RARE = (pytest.mark.ray, pytest.mark.long)
@@ -227,7 +227,7 @@ COMBINATIONS = [
     pytest.param(("local", "direct", "channel"), id="local-direct-channel"),
     pytest.param(("local", "envoy", "channel"), id="local-envoy-channel"),
     pytest.param(("ray", "direct", "channel"), id="ray-direct-channel", marks=pytest.mark.ray),
-    pytest.param(SERVE_HANDLE, id="ray-serve-handle", marks=pytest.mark.ray),
+    pytest.param(SERVE_HANDLE, id="ray-serve-handle", marks=RARE),
     pytest.param(("ray", "envoy", "channel"), id="ray-envoy-channel", marks=RARE),
     pytest.param(("ray", "serve", "channel"), id="ray-serve-channel", marks=RARE),
 ]

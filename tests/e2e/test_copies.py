@@ -103,6 +103,7 @@ def test_a_mirror_judges_what_another_instance_has_answered(
         assert "outputs of model 'lab' are not judged where only requests came" in told["notes"]
 
 
+@pytest.mark.long
 def test_halves_that_come_to_different_gateways_are_joined(
     running: Callable[..., Any],
     make_lab: Callable[..., Path],

@@ -27,7 +27,7 @@ DELAY_S = 3
 """What one test waits for."""
 SETUPS = [
     pytest.param(("local", "direct"), id="local-direct"),
-    pytest.param(("local", "envoy"), id="local-envoy"),
+    pytest.param(("local", "envoy"), id="local-envoy", marks=pytest.mark.long),
     # Each start of Ray takes long, and test_faults.py ends one.
     pytest.param(("ray", "direct"), id="ray-direct", marks=[pytest.mark.ray, pytest.mark.long]),
     pytest.param(("ray", "serve"), id="ray-serve", marks=[pytest.mark.ray, pytest.mark.long]),
@@ -114,6 +114,7 @@ def test_it_is_not_ready_at_once_and_answers_until_a_second_signal(
         _leaves_and_answers(instance, eventually)
 
 
+@pytest.mark.long
 def test_watch_does_the_same(
     running: Callable[..., Any],
     watching: Callable[..., Any],

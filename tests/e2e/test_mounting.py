@@ -180,7 +180,11 @@ def ask_all(host: Host, eventually: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "loop"), [("fastapi_app:app", "uvloop"), ("django_app:application", "asyncio")]
+    ("app", "loop"),
+    [
+        ("fastapi_app:app", "uvloop"),
+        pytest.param("django_app:application", "asyncio", marks=pytest.mark.long),
+    ],
 )
 def test_the_examples_answer_and_leave_nothing(
     app: str, loop: str, host: Callable[..., Any], eventually: Any
@@ -203,6 +207,7 @@ def test_the_examples_answer_and_leave_nothing(
     eventually("no process is left", lambda: not any(map(alive, children)))
 
 
+@pytest.mark.long
 def test_a_killed_host_leaves_nothing(host: Callable[..., Any], eventually: Any) -> None:
     with host("fastapi_app:app") as server:
         wait_ready(server, eventually)

@@ -25,7 +25,7 @@ from serving.gateway.http.routes import ROUTES
 from serving.gateway.openapi import description
 
 pytestmark = pytest.mark.e2e
-EXAMPLES = 12
+EXAMPLES = settings.default.max_examples // 8
 MODELS = ["cancer", "digits", "loans"]
 SPARE = "lab"
 """The model that orders are about: the other tests do not need it."""

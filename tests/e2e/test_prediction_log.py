@@ -181,6 +181,7 @@ def shown(folder: Path, cwd: Path) -> list[str]:
     return [said[0], said[1].strip()]
 
 
+@pytest.mark.long  # tests/monitoring and tests/log kill what is asked here as a whole
 def test_killing_the_monitor_loses_nothing_and_doubles_nothing(
     running: Callable[..., Any],
     make_lab: Callable[..., Path],

@@ -18,7 +18,8 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray]
+# The first tier asks an instance of Ray what it asks any (`ray-direct-channel`), its end included.
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.long]
 
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
 ASK_RAY = """
@@ -260,7 +261,7 @@ def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any)
     assert httpx.post(trace, json={"trace_rate": None}, timeout=60).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_lost_ray_is_started_again_with_what_was_served(
     lab: Any, eventually: Any, name: str
 ) -> None:
@@ -344,7 +345,6 @@ def test_ray_wants_the_token(lab: Any) -> None:
     assert token.read_text() not in json.dumps(list(lines))
 
 
-@pytest.mark.long
 def test_nothing_outlives_the_supervisor(
     running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:
@@ -359,7 +359,6 @@ def test_nothing_outlives_the_supervisor(
         eventually("Ray is gone", lambda: not left(below, ""), 100)
 
 
-@pytest.mark.long
 def test_sigterm_while_starting_ends_everything(
     make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:

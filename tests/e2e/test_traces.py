@@ -144,7 +144,9 @@ def test_a_trace_passes_two_servers(
     }
 
 
-@pytest.mark.parametrize("source", ["configuration", "variable"])
+@pytest.mark.parametrize(
+    "source", ["configuration", pytest.param("variable", marks=pytest.mark.long)]
+)
 def test_lines_and_buckets_lead_to_the_trace(
     running: Any, make_lab: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch,
     eventually: Any, attributes_of: Callable[[Any], dict[str, Any]], source: str,

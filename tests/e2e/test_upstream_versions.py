@@ -144,7 +144,7 @@ def started(carrier: Carrier, watching: Callable[..., Any], folder: Path) -> Ite
             yield model, instance
 
 
-@pytest.fixture(params=CARRIERS)
+@pytest.fixture(params=["grpc", pytest.param("http", marks=pytest.mark.long)])
 def rolling(
     request: pytest.FixtureRequest,
     carriers: dict[str, Carrier],

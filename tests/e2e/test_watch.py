@@ -297,6 +297,7 @@ def test_what_cannot_be_served_is_left_out_with_a_sentence(watched):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_it_comes_back_with_the_server(watching, eventually, tmp_path):
     """The upstream ends and starts again on its port; Vigil is neither told nor restarted."""
     venv = _need(tritonserver, "Triton")
@@ -353,7 +354,7 @@ IRIS = {
 }
 
 
-@pytest.mark.parametrize("transport", ["http", "grpc"])
+@pytest.mark.parametrize("transport", ["http", pytest.param("grpc", marks=pytest.mark.long)])
 def test_mlserver(iris, watching, tmp_path, transport):
     (tmp_path / "iris.json").write_text(json.dumps(IRIS))
     port = iris.http_port if transport == "http" else iris.grpc_port

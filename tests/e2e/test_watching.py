@@ -94,6 +94,7 @@ def send_all(instance: Any, model: str, name: str, data: np.ndarray) -> None:
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.once
 def test_a_foreign_image_is_flagged_and_a_digit_is_not(
     instance: Any, demo_root: Path, eventually: Eventually
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_foreign_image_is_flagged_and_a_digit_is_not(
     eventually("one flag", lambda: flagged(instance, "digits") == before + 1)
 
 
+@pytest.mark.once
 def test_the_schema_guard_rejects_what_cannot_be(instance: Any, demo_root: Path) -> None:
     rows = rows_of(demo_root, "cancer", "x")[:2].copy()
     rows[1, 0] = -1
@@ -184,6 +186,7 @@ def test_shifted_rows_raise_drift_and_clean_ones_do_not(
     )
 
 
+@pytest.mark.once
 def test_a_planted_disparity_is_measured_with_its_interval(
     instance: Any, eventually: Eventually
 ) -> None:
@@ -269,6 +272,7 @@ def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name
     np.testing.assert_allclose(values.sum(1), outputs[0] - outputs[1], atol=0.05)
 
 
+@pytest.mark.once
 def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
     data = rows_of(demo_root, "cancer", "x")[:2]
     request = open_inference_pb2.ModelInferRequest(model_name="cancer", id="why")
@@ -302,6 +306,7 @@ def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
     assert "attribution:x" in {output.name for output in answer.outputs}
 
 
+@pytest.mark.once
 def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
     rows = rows_of(demo_root, "cancer", "x")[:2]
     assert instance.infer("cancer", [tensor("x", rows)], id="over-grpc").status_code == 200

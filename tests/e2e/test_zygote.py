@@ -96,6 +96,7 @@ def test_a_lost_zygote_costs_no_request_and_is_replaced(
         assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.long
 def test_what_a_lost_zygote_has_made_ends_with_the_supervisor(
     running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:

@@ -168,7 +168,7 @@ class Target:
 INGRESSES = [
     pytest.param(("local", "direct"), id="direct"),
     pytest.param(("local", "envoy"), id="envoy"),
-    pytest.param(("ray", "serve"), id="serve", marks=pytest.mark.ray),
+    pytest.param(("ray", "serve"), id="serve", marks=(pytest.mark.ray, pytest.mark.long)),
 ]
 
 

@@ -27,8 +27,8 @@ DIFFERENCES: dict[str, dict[str, str]] = {
 }
 """By ingress, what is not in our hands; tests ask `target.differs(name)`."""
 
-# A few cases of every kind for each ingress whenever the tests run; all of them are `long` where
-# the ingress is not the default. None stands for a test without cases.
+# A few cases of every kind on Envoy too whenever the tests run; all others are `long` where the
+# ingress is not the default, and behind Serve all are. None stands for a test without cases.
 EVERYWHERE: dict[str, set[str | None] | None] = {
     "test_no_request": {"empty", "nan", "deep-data", "5000-digits", "lone-surrogate-name", "bom"},
     "test_a_key_twice": {"inputs", "id-escaped"},

@@ -36,6 +36,7 @@ def at_work(tmp_path_factory):
     return json.loads(said.stdout), said.stderr
 
 
+@pytest.mark.long  # every estimator of scikit-learn, in three processes
 @pytest.mark.parametrize("cores", CORES)
 def test_estimators_that_ask_for_more_get_their_cores(cores, at_work):
     by_cores, errors = at_work
