@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -370,6 +370,44 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         build_demo(root)  # does nothing where another worker has done it
     return root
+
+
+@pytest.fixture
+def calls_of() -> Callable[..., list[str]]:
+    """Tells which functions something calls; see `called`."""
+    return called
+
+
+def called(run: Callable[[], object], *, also_c: bool = False) -> list[str]:
+    """Return the names of the functions that `run` calls, one for each call.
+
+    Functions of its own file are left out. Garbage is not collected meanwhile: callbacks of the
+    collector, and the ends of what other tests have left behind, are nobody's calls.
+
+    Args:
+        run: is called once.
+        also_c: functions that are not written in Python count too.
+    """
+    names: list[str] = []
+    own = (__file__, getattr(getattr(run, "__code__", None), "co_filename", ""))
+
+    def profile(frame: FrameType, event: str, of: object) -> None:
+        file = frame.f_code.co_filename  # the caller's, where it is C that is called
+        if event == "call" and file not in own:
+            names.append(frame.f_code.co_name)
+        elif event == "c_call" and also_c and file != __file__:
+            names.append(str(getattr(of, "__name__", of)))
+
+    before = sys.getprofile()
+    gc.collect()
+    gc.disable()
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+    return names
 
 
 @pytest.fixture(scope="session")

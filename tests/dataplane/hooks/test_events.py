@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import sys
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -117,7 +116,7 @@ def test_only_tensors_that_somebody_wants_are_told(
 
 
 def test_a_request_of_a_logged_model_costs_no_python_call(
-    publisher: Publisher, make_request: Make, make_done: Make
+    publisher: Publisher, make_request: Make, make_done: Make, calls_of: Make
 ) -> None:
     events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
     counts = []
@@ -126,20 +125,7 @@ def test_a_request_of_a_logged_model_costs_no_python_call(
             *(make_request(f"r{at}", row=at, output_row=at) for at in range(size)),
             scores={"far": np.ones(size, np.float32)} if scored else None,
         )
-        calls: list[str] = []
-        before = sys.getprofile()
-        gc.disable()  # pytest's callback is none of ours
-        sys.setprofile(
-            lambda frame, event, _argument, calls=calls: (
-                calls.append(frame.f_code.co_name) if event == "call" else None
-            )
-        )
-        try:
-            events.batch_done(done)
-        finally:
-            sys.setprofile(before)
-            gc.enable()
-        counts.append(calls)
+        counts.append(calls_of(functools.partial(events.batch_done, done)))
     assert counts[0] == counts[1] == counts[2]
     assert len(counts[0]) <= 8
 

@@ -15,7 +15,7 @@ BODIES = {4: b"body", None: b"2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"}
 
 @pytest.fixture
 def reader():
-    return BodyReader(LIMIT, TimeSlices(lambda turn: None))
+    return BodyReader(LIMIT, TimeSlices(lambda turn: None, lambda: 1.0))  # no turn is over
 
 
 def behind(reader, data):

@@ -65,7 +65,7 @@ async def taking(made):
     """The requests of a connection, and what stands beside them."""
     made.calls, made.app = Calls(), App()
     made.charges = charges = []
-    made.state.slices = TimeSlices(lambda _turn: None)
+    made.state.slices = TimeSlices(lambda _turn: None, lambda: 1.0)
     made.state.slices.charge = charges.append
     made.state.app = made.app
     peer = Peer(("10.0.0.9", 5), 0, Access())
