@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from serving.channel.messages.incidents import MOST_LISTED, Incident, IncidentList
-from serving.cli.client import Client
+from serving.cli.client import Answer, Client, Refused
 from serving.cli.console import ERR, say, with_progress
 from serving.cli.serve import SUPERVISOR, serve
 from serving.cli.server_options import starts
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from serving.demo.traffic.record import Record
 
 _SEEDS: Final = 1_000_000
+_TRIES: Final = 240
+_PAUSE_S: Final = 0.5
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -95,10 +98,19 @@ def traffic(
 
 
 class AskedInstance:
-    """The instance that a day is played against, asked over HTTP."""
+    """The instance that a day is played against, asked over HTTP.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    Args:
+        client: asks it.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(self, client: Client, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._client, self._sleep = client, sleep
+
+    def await_judges(self, model: str) -> None:
+        """Return once what is sent is judged: the monitor starts last."""
+        self._patiently(lambda: self._client.get("v2", "models", model, "findings"))
 
     def infer(self, model: str, body: bytes) -> bytes:
         """Return the answer to an inference."""
@@ -106,12 +118,24 @@ class AskedInstance:
 
     def push_labels(self, model: str, body: bytes) -> None:
         """Push labels."""
-        self._client.post("v2", "models", model, "labels", body=body)
+        self._patiently(lambda: self._client.post("v2", "models", model, "labels", body=body))
 
     def incidents(self) -> Sequence[Incident]:
         """Return all incidents, those that are not over first."""
         query = {"limit": str(MOST_LISTED)}
-        return self._client.get("v2", "incidents", query=query).read(IncidentList).incidents
+        answer = self._patiently(lambda: self._client.get("v2", "incidents", query=query))
+        return answer.read(IncidentList).incidents
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask again while the answer is that somebody is not there yet, or not for a moment."""
+        for _ in range(_TRIES):
+            try:
+                return ask()
+            except Refused as refusal:
+                if refusal.status != 503:
+                    raise
+                self._sleep(_PAUSE_S)
+        return ask()
 
 
 def _played(day: Any, instance: AskedInstance, seed: int) -> Record:

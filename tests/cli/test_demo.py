@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from serving.cli.client import Refused
+from serving.cli.demo import AskedInstance
 from serving.demo import build
 from serving.demo.traffic import play as playing
 from serving.demo.traffic.record import Record, Seen
@@ -97,3 +99,27 @@ def test_the_demo_itself_is_built_without_its_traffic(vigil, monkeypatch, tmp_pa
     monkeypatch.setattr(build, "build_demo", lambda root, report: built.append(root))
     done = vigil("demo", "--build-only", "--models", str(tmp_path))
     assert (done.returncode, built) == (0, [tmp_path])
+
+
+class Refusing:
+    """Answers to POST after a row of refusals, by their status."""
+
+    def __init__(self, *statuses):
+        self.statuses = list(statuses)
+
+    def post(self, *path, body):
+        if self.statuses:
+            raise Refused("the monitor is not there; retry later", status=self.statuses.pop(0))
+
+
+def test_labels_wait_for_a_monitor_that_starts_and_for_nothing_else():
+    slept = []
+    client = Refusing(503, 503, 404)
+    with pytest.raises(Refused) as refused:
+        AskedInstance(client, slept.append).push_labels("loans", b"{}")
+    assert (refused.value.status, len(slept)) == (404, 2)
+    AskedInstance(client, slept.append).push_labels("loans", b"{}")
+    gone = Refusing(*[503] * 1000)
+    with pytest.raises(Refused):
+        AskedInstance(gone, slept.append).push_labels("loans", b"{}")
+    assert 60 <= sum(slept) < 300

@@ -102,6 +102,12 @@ def eventually() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
+def when_ready() -> Callable[..., httpx.Response]:
+    """Asks until an answer is not 503; see `instance.when_ready`."""
+    return e2e.when_ready
+
+
+@pytest.fixture(scope="session")
 def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a repository with the model `lab`; see `lab.write` for what may be said about it."""
 

@@ -21,13 +21,15 @@ from loadtest.process import free_ports
 # Ray took 190 s on a machine that had much else to do; so may every answer take long there.
 START_TIMEOUT_S = 400
 ANSWER_S = 60
+HANGS_S = 300.0
+"""Only what will never be costs as much; Ray took 150 s to replace a replica there."""
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
 COMPILED = os.environ.get("VIGIL_COMPILED")
 """A folder with the compiled wheel's files: instances then run these, and not the checkout."""
 
 
-def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 120.0) -> Any:
+def eventually(what: str, holds: Callable[[], Any], timeout_s: float = HANGS_S) -> Any:
     """Wait until `holds()` is true and return its value; it may raise while it is not."""
     deadline = time.monotonic() + timeout_s
     last: Exception | None = None
@@ -39,6 +41,22 @@ def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 120.0) ->
             last = error
         time.sleep(0.05)
     raise AssertionError(f"not within {timeout_s} s: {what}; last error: {last!r}")
+
+
+def when_ready(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask until the answer is not 503, as a client that is told to retry later does.
+
+    The first question starts an explainer, and is refused after a minute.
+    """
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        answers[:] = [ask()]
+        return answers[0].status_code != 503
+
+    with contextlib.suppress(AssertionError):  # what it was refused with tells more
+        eventually("an answer", answered)
+    return answers[0]
 
 
 @dataclass

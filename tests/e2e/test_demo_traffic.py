@@ -42,7 +42,7 @@ def test_a_clean_morning_and_a_drift_are_one_incident(served: Any) -> None:
     said: list[str] = []
     with httpx.Client() as session:
         instance = AskedInstance(Client(served.url, session=session))
-        record = play(MORNING, instance, 1, Surroundings(say=said.append))
+        record = play(MORNING, instance, 1, Surroundings(say=said.append, wait_s=300))
     compared = compare(MORNING.planted, record.seen)
     assert compared.right, "\n".join(said)
     assert any("'term_months'" in line for line in said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def test_a_request_is_found_replayed_explained_and_forgotten(
     running: Callable[..., Any],
     make_lab: Callable[..., Path],
     eventually: Callable[..., Any],
+    when_ready: Callable[..., httpx.Response],
     tmp_path: Path,
 ) -> None:
     models = make_lab()
@@ -57,7 +59,7 @@ def test_a_request_is_found_replayed_explained_and_forgotten(
         assert (nobody.status_code, "'nobody'" in nobody.json()["error"]) == (404, True)
 
         explained = [
-            httpx.post(f"{model}/explain", json=body, timeout=PATIENCE_S)
+            when_ready(functools.partial(httpx.post, f"{model}/explain", json=body, timeout=100))
             for body in ({"request_id": "find/me"}, {"inputs": [tensor]})
         ]
         assert [each.status_code for each in explained] == [200, 200], explained[0].text

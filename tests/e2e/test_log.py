@@ -225,7 +225,7 @@ def test_a_model_that_would_leave_fails_one_request(
 
 
 def test_a_failed_explanation_is_one_line_that_names_the_request(
-    server: Any, root: Path, eventually: Callable[..., Any]
+    server: Any, root: Path, eventually: Callable[..., Any], when_ready: Callable[..., Any]
 ) -> None:
     put(root, "explained", "1", check=LEAVES)
     config = root / "explained" / "model.yaml"
@@ -233,18 +233,14 @@ def test_a_failed_explanation_is_one_line_that_names_the_request(
     assert load(server, "explained").status_code == 200
     url = f"{server.url}/v2/models/explained/explain"
 
-    def explain(value: float) -> httpx.Response | None:
+    def explain(value: float) -> httpx.Response:
         tensor = {**EXAMPLE["inputs"][0], "data": [value]}
-        body = {"id": "explainer-1", "inputs": [tensor]}
-        answer = httpx.post(url, json=body, timeout=60)
-        return None if answer.status_code == 503 else answer  # it starts last
+        return httpx.post(url, json={"id": "explainer-1", "inputs": [tensor]}, timeout=60)
 
-    failed = eventually("an explanation", lambda: explain(SECRET))
+    failed = when_ready(lambda: explain(SECRET))
     assert failed.status_code == 500
     assert "SystemExit" in failed.text
-    answered = explain(2.0)
-    assert answered is not None
-    assert answered.status_code == 200
+    assert explain(2.0).status_code == 200
     (line,) = eventually("a line", lambda: about(server, "explainer_failed", model="explained"))
     assert (line["request_id"], line["error"]) == ("explainer-1", "SystemExit")
     assert line["version"] == "1"

@@ -177,8 +177,8 @@ def explain(server: Any, model: str, **values: float) -> httpx.Response:
     return httpx.post(url, json={"inputs": inputs}, timeout=120)
 
 
-def test_explanations_bind_and_refuse_alike(server: Any) -> None:
-    good = explain(server, "picks", x=2, table=0)
+def test_explanations_bind_and_refuse_alike(server: Any, when_ready: Callable[..., Any]) -> None:
+    good = when_ready(lambda: explain(server, "picks", x=2, table=0))
     assert good.status_code == 200, good.text
     shares = {each["name"]: each["data"] for each in good.json()["outputs"]}
     np.testing.assert_allclose(shares["attribution:x"], [2.0], rtol=1e-4)

@@ -1,5 +1,6 @@
 """A real instance against its own description: schemathesis asks, and checks every answer."""
 
+import functools
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ def server(
     make_lab: Callable[..., Path],
     running: Callable[..., Any],
     eventually: Callable[..., Any],
+    when_ready: Callable[..., httpx.Response],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """The demo, once its monitor answers too, and its explainers: what is not there may say 503."""
@@ -68,7 +70,8 @@ def server(
         eventually("monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200)
         for example in sorted(models.glob("*/example.json")):
             url = f"{started.url}/v2/models/{example.parent.name}/explain"
-            explained = httpx.post(url, content=example.read_bytes(), timeout=200)
+            body = example.read_bytes()
+            explained = when_ready(functools.partial(httpx.post, url, content=body, timeout=200))
             assert explained.status_code in (200, 501), explained.text
         assert len(started.members("explainer")) == 3
         yield started

@@ -231,27 +231,21 @@ def test_what_the_library_refuses_is_the_clients_fault(server: Any) -> None:
     assert "holds bytes that are no text" in answer.json()["error"]
 
 
-def explained(server: Any, eventually: Callable[..., Any], name: str) -> dict[str, Any]:
+def explained(server: Any, when_ready: Callable[..., Any], name: str) -> dict[str, Any]:
     """Return what is told of the case's rows, arrays by the names of the outputs."""
-
-    def ask() -> httpx.Response | None:
-        answer = httpx.post(
-            f"{server.url}/v2/models/{name}/explain",
-            json={"inputs": as_json(CASES[name])},
-            timeout=60,
-        )
-        assert answer.status_code in (200, 503), answer.text
-        return answer if answer.status_code == 200 else None
-
-    body = eventually("an explanation", ask).json()
+    url = f"{server.url}/v2/models/{name}/explain"
+    asked = {"inputs": as_json(CASES[name])}
+    answer = when_ready(lambda: httpx.post(url, json=asked, timeout=60))
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
     return {o["name"]: np.array(o["data"]).reshape(o["shape"]) for o in body["outputs"]} | {
         "target": [int(target) for target in body["parameters"]["target"].split(",")]
     }
 
 
-def test_a_named_method_is_what_is_explained(server: Any, eventually: Callable[..., Any]) -> None:
+def test_a_named_method_is_what_is_explained(server: Any, when_ready: Callable[..., Any]) -> None:
     estimator, _tensors, x, _outputs = CASES["iso"]
-    found = explained(server, eventually, "iso")
+    found = explained(server, when_ready, "iso")
     np.testing.assert_allclose(
         found["attribution:x"].sum(axis=1),
         estimator.decision_function(x) - estimator.decision_function(found["baseline:x"]),
@@ -259,9 +253,9 @@ def test_a_named_method_is_what_is_explained(server: Any, eventually: Callable[.
     )
 
 
-def test_categories_are_explained(server: Any, eventually: Callable[..., Any]) -> None:
+def test_categories_are_explained(server: Any, when_ready: Callable[..., Any]) -> None:
     estimator, tensors, table, _outputs = CASES["lightgbm"]
-    found = explained(server, eventually, "lightgbm")
+    found = explained(server, when_ready, "lightgbm")
     base = pd.DataFrame({name: found[f"baseline:{name}"].ravel() for name in TYPED.columns})
     base["amount"] = base["amount"].astype(float)
     for name in ("purpose", "grade"):  # a grade of 0 was never seen, so it is missing
@@ -275,9 +269,9 @@ def test_categories_are_explained(server: Any, eventually: Callable[..., Any]) -
     )
 
 
-def test_a_text_is_explained_as_a_whole(server: Any, eventually: Callable[..., Any]) -> None:
+def test_a_text_is_explained_as_a_whole(server: Any, when_ready: Callable[..., Any]) -> None:
     estimator, _tensors, asked, _outputs = CASES["spam"]
-    found = explained(server, eventually, "spam")
+    found = explained(server, when_ready, "spam")
     rows = np.arange(len(asked)), found["target"]
     base = found["baseline:text"].ravel().tolist()
     np.testing.assert_allclose(

@@ -66,6 +66,7 @@ from serving.telemetry.metrics.process import (
 
 pytestmark = pytest.mark.e2e
 Eventually = Callable[..., Any]
+WhenReady = Callable[..., httpx.Response]
 
 
 def tensor(name: str, data: np.ndarray) -> dict[str, Any]:
@@ -245,14 +246,13 @@ def test_a_planted_disparity_is_measured_with_its_interval(
     ("model", "name"),
     [("cancer", "x"), pytest.param("digits", "image", marks=pytest.mark.once)],
 )
-def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name: str) -> None:
+def test_an_explanation_adds_up(
+    instance: Any, demo_root: Path, when_ready: WhenReady, model: str, name: str
+) -> None:
     data = rows_of(demo_root, model, name)[:3]
-
-    answer = httpx.post(
-        f"{instance.url}/v2/models/{model}/explain",
-        json={"inputs": [tensor(name, data)]},
-        timeout=90,
-    )
+    url = f"{instance.url}/v2/models/{model}/explain"
+    body = {"inputs": [tensor(name, data)]}
+    answer = when_ready(lambda: httpx.post(url, json=body, timeout=90))
     assert answer.status_code == 200, answer.text
     body = answer.json()
     by_name = {output["name"]: output for output in body["outputs"]}
@@ -273,7 +273,7 @@ def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name
 
 
 @pytest.mark.once
-def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
+def test_grpc_explains_as_http_does(instance: Any, demo_root: Path, when_ready: WhenReady) -> None:
     data = rows_of(demo_root, "cancer", "x")[:2]
     request = open_inference_pb2.ModelInferRequest(model_name="cancer", id="why")
     request.inputs.add(name="x", datatype="FP32", shape=data.shape)
@@ -281,6 +281,7 @@ def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
     request.parameters["n_steps"].int64_param = 64
     body = {"inputs": [tensor("x", data)], "parameters": {"n_steps": 64}}
     url = f"{instance.url}/v2/models/cancer/explain"
+    by_http = when_ready(lambda: httpx.post(url, json=body, timeout=90)).json()
 
     with grpc.insecure_channel(instance.grpc) as channel:
         explain = channel.unary_unary(
@@ -296,9 +297,7 @@ def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (answer.id, answer.model_version) == ("why", "1")
     assert answer.parameters["method"].string_param == "integrated_gradients"
-    over_http = {
-        out["name"]: out for out in httpx.post(url, json=body, timeout=60).json()["outputs"]
-    }
+    over_http = {out["name"]: out for out in by_http["outputs"]}
     for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True):
         if output.datatype == "FP64":
             assert list(output.shape) == over_http[output.name]["shape"]
@@ -329,7 +328,7 @@ def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
 
 
 @pytest.mark.once
-def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventually) -> None:
+def test_a_model_with_categories_is_explained(instance: Any, when_ready: WhenReady) -> None:
     sample = sample_applicants(3, 5)
     numeric, words = sample.inputs["numeric"], sample.inputs["categorical"]
     categorical = {
@@ -341,13 +340,10 @@ def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventua
     question = {"inputs": [tensor("numeric", numeric), categorical]}
     question["parameters"] = {"target": "approved"}
 
-    def explained() -> Any:
-        url = f"{instance.url}/v2/models/loans/explain"
-        answer = httpx.post(url, json=question, timeout=60)
-        assert answer.status_code in (200, 503), answer.text
-        return answer.json() if answer.status_code == 200 else None
-
-    body = eventually("an explanation", explained)
+    url = f"{instance.url}/v2/models/loans/explain"
+    answer = when_ready(lambda: httpx.post(url, json=question, timeout=60))
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
     by_name = {output["name"]: output for output in body["outputs"]}
     assert body["parameters"]["method"] == "kernel_shap"
     assert by_name["attribution:categorical"]["shape"] == [3, 2]
@@ -402,7 +398,9 @@ UNKNOWN_UNTIL = {
 }  # fmt: skip
 
 
-def test_every_metric_that_is_known_is_there(instance: Any, eventually: Eventually) -> None:
+def test_every_metric_that_is_known_is_there(
+    instance: Any, eventually: Eventually, when_ready: WhenReady
+) -> None:
     later = {metric.name for metrics in UNKNOWN_UNTIL.values() for metric in metrics}
     wanted = {
         prometheus_name(metric.name, metric.kind, metric.unit)
@@ -413,7 +411,8 @@ def test_every_metric_that_is_known_is_there(instance: Any, eventually: Eventual
     assert instance.infer("cancer", [row]).status_code == 200
     # The first question starts the explainer, which then has series of its own.
     url = f"{instance.url}/v2/models/cancer/explain"
-    assert httpx.post(url, json={"inputs": [row]}, timeout=120).status_code == 200
+    explained = when_ready(lambda: httpx.post(url, json={"inputs": [row]}, timeout=120))
+    assert explained.status_code == 200, explained.text
 
     with grpc.insecure_channel(instance.grpc) as channel:
         stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)

@@ -11,6 +11,9 @@ from serving.channel.messages.incidents import Incident
 class Instance(Protocol):
     """Every method raises VigilError where the instance cannot be asked, or refuses."""
 
+    def await_judges(self, model: str) -> None:
+        """Return once what is sent is judged."""
+
     def infer(self, model: str, body: bytes) -> bytes:
         """Return the answer to an inference."""
 

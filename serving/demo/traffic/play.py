@@ -19,7 +19,6 @@ STEP_S: Final = 0.05
 LOOK_S: Final = 0.5
 """How often incidents are looked at."""
 WAIT_S: Final = 60.0
-"""How long after the last labels an incident may take, and what is found out of its cause."""
 CALM_S: Final = 3.0
 """How long it is looked at least whether something wrong follows."""
 
@@ -33,12 +32,15 @@ class Surroundings:
         sleep: lets some of them pass.
         say: takes a line for whoever watches.
         progress: takes the hour of the played day.
+        wait_s: how long after the last labels an incident may take, and what is found out of its
+            cause.
     """
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = print
     progress: Callable[[float], None] = lambda hour: None
+    wait_s: float = WAIT_S
 
 
 def play(day: Day, instance: Instance, seed: int, around: Surroundings) -> Record:
@@ -63,7 +65,7 @@ def play(day: Day, instance: Instance, seed: int, around: Surroundings) -> Recor
         around.progress(hour)
         around.sleep(STEP_S)
     ended = around.clock()
-    while (waited := around.clock() - ended) < WAIT_S:
+    while (waited := around.clock() - ended) < around.wait_s:
         hour = day.hour(around.clock() - begun)
         sender.step(hour)
         watcher.look(hour)

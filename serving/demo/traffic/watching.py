@@ -32,6 +32,7 @@ class Watcher:
         Raises:
             VigilError: an incident is open that would hide one of those to come.
         """
+        self._instance.await_judges(MODEL)
         before = [each for each in self._instance.incidents() if each.active]
         self._active_before = {each.id for each in before}
         causes = {each.cause for each in planted}

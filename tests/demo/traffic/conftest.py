@@ -52,6 +52,9 @@ class FakeInstance:
         assert model == "loans"
         self.labels += [(self.now(), each) for each in json.loads(body)["labels"]]
 
+    def await_judges(self, model: str) -> None:
+        assert model == "loans"
+
     def incidents(self) -> list[Incident]:
         return [each for at, each in self.opens if at <= self.now()]
 
