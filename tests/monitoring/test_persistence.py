@@ -419,7 +419,7 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 
 
 @settings(
-    max_examples=30,
+    max_examples=settings.default.max_examples // 3,  # each takes a quarter of a second
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
