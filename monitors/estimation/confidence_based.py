@@ -12,7 +12,6 @@ from monitors.estimation.calibration import (
     class_calibrators,
 )
 from monitors.estimation.conformal_band import BandedEstimator, Figures
-from monitors.estimation.density_ratio import density_ratio
 from monitors.estimation.figures import expected_figures, realised_class_figures
 from monitors.estimation.predictions import LabelledPredictions, Predictions, class_scores
 from monitors.reference.feature_matrix import FeatureMatrix
@@ -61,6 +60,9 @@ def fit_pape(reference: LabelledPredictions) -> Figures:
     """
     scores = class_scores(reference.predictions)
     check_can_be_calibrated(scores, reference.labels)
+    # Here, because it brings scikit-learn with it, which CBPE does without.
+    from monitors.estimation.density_ratio import density_ratio
+
     matrix = FeatureMatrix(reference.predictions.features)
     known = _design(matrix, reference.predictions)
     categorical = np.append(matrix.categorical, np.zeros(scores.shape[1] - 1, np.bool_))

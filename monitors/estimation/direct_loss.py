@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from monitors.estimation.conformal_band import BandedEstimator, Figures
 from monitors.estimation.figures import answers, realised_number_figures
 from monitors.estimation.predictions import LabelledPredictions, Predictions
 from monitors.reference.feature_matrix import FeatureMatrix
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 _SEED: Final = 0
 
@@ -63,6 +65,9 @@ def _design(matrix: FeatureMatrix, rows: Predictions) -> np.ndarray:
 def _fit(
     design: np.ndarray, target: np.ndarray, categorical: np.ndarray
 ) -> HistGradientBoostingRegressor:
+    # Here, because classifiers' estimates do without scikit-learn: 1.3 s of import.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     model = HistGradientBoostingRegressor(
         max_iter=60,
         max_bins=64,

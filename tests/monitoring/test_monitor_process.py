@@ -286,15 +286,30 @@ async def test_a_report_over_the_channel(registry, gateway, tabular, spawn, even
     assert (body["reference_rows"], body["current_rows"]) == (2000, 100)
 
 
-def test_it_starts_fast_and_light():
-    code = (
-        "import sys, serving.monitoring.role\n"
-        "print([m for m in ('torch', 'pandas', 'ray', 'evidently') if m in sys.modules])"
-    )
+HEAVY = """
+import sys, time
+import serving.monitoring.role
+from serving.channel.messages.directory import ServedModel
+from serving.monitoring.service import MonitoringService
+
+folder, config = sys.argv[1:]
+service = MonitoringService(time.time)
+service.serve([ServedModel("loans", "1", config.encode(), folder)])
+watched = service.watched("loans").monitors
+heavy = ("torch", "pandas", "ray", "evidently", "sklearn", "scipy.stats", "scipy.optimize")
+print([each.monitor for each in watched], [name for name in heavy if name in sys.modules])
+"""
+
+
+def test_it_starts_fast_and_light_where_the_profile_has_no_labelled_rows(served):
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"
+        [sys.executable, "-c", HEAVY, served.directory, served.config.decode()],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    judges, _, heavy = done.stdout.strip().partition("] [")
+    assert "drift" in judges
+    assert "performance" in judges
+    assert heavy == "]"
 
 
 async def test_it_takes_no_processor_from_who_answers(registry, gateway, spawn, eventually):

@@ -124,10 +124,14 @@ def read_estimation(entry: ModelEntry) -> FittedEstimation | None:
     Raises:
         ConfigError: the file is damaged.
     """
-    # Here, because only the monitor reads it, and it brings scikit-learn with it.
-    from monitors.estimation.fitted import FittedEstimation
 
-    return _read(entry.profile / ESTIMATION, lambda raw: FittedEstimation.from_arrays(_arrays(raw)))
+    def fitted(raw: bytes) -> FittedEstimation:
+        # Here, because only the monitor reads it, and few versions have it.
+        from monitors.estimation.fitted import FittedEstimation
+
+        return FittedEstimation.from_arrays(_arrays(raw))
+
+    return _read(entry.profile / ESTIMATION, fitted)
 
 
 def read_baseline(entry: ModelEntry) -> Baseline | None:

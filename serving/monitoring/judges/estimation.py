@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from monitors.estimation.estimated_performance import (
-    EstimatedPerformanceMonitor,
-    EstimationSettings,
-)
 from serving.config import ConfigError
 from serving.models.consumers import ESTIMATION
 from serving.models.profile.files import read_estimation
@@ -32,6 +28,12 @@ def build(entry: ModelEntry) -> Built:
         )
         # It is on unless somebody says otherwise, and most profiles have no labels.
         return Built(None, (Blind(why, by_default=True),))
+    # Here, because most models have no labelled rows.
+    from monitors.estimation.estimated_performance import (
+        EstimatedPerformanceMonitor,
+        EstimationSettings,
+    )
+
     # What is missing of thresholds to be learnt, the monitor of performance tells.
     limits, _ = known_thresholds(entry)
     judged = EstimationSettings(limits, settings.every_s, rate(config, ESTIMATION))
