@@ -8,7 +8,6 @@ import typer
 
 from serving.cli.console import complain, say
 from serving.cli.server_options import ConfigPath, ModelsDir, overrides
-from serving.config import load_server
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ def check(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
+    from serving.config import load_server
     from serving.models.repository.folder import ModelRepository, wrong_name
 
     settings = load_server(config, overrides(models=models))

@@ -17,7 +17,6 @@ from serving.cli.console import ERR, say, with_progress
 from serving.cli.serve import SUPERVISOR, serve
 from serving.cli.server_options import starts
 from serving.cli.target import GATEWAY
-from serving.config import load_server
 from serving.errors import VigilError
 from serving.telemetry.logs.setup import configure
 
@@ -41,6 +40,8 @@ def demo(
     """Build the demo models, then serve them."""
     if context.invoked_subcommand is not None:
         return
+    from serving.config import load_server
+
     configure(SUPERVISOR, sends=False)
     settings = load_server(None, given)
     _build(settings.models)

@@ -16,7 +16,6 @@ from serving.channel.messages.observation import ForgetReply
 from serving.cli.console import ERR, Report, say, with_progress
 from serving.cli.forget_running import admin_url, forget_running
 from serving.cli.log_files import LogFiles, reads_log
-from serving.config import ConfigError
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
@@ -119,6 +118,7 @@ def _ask(whose: Subject, where: str, yes: bool) -> None:
 @contextlib.contextmanager
 def _stopped(data_dir: Path) -> Iterator[None]:
     """Keep instances from starting; one that runs is told."""
+    from serving.config import ConfigError
     from serving.engines.data_folder import held
 
     if not data_dir.is_dir():

@@ -10,11 +10,11 @@ import msgspec
 from serving.channel.messages.observation import ForgetMeta, ForgetReply
 from serving.cli.client import Client, Refused, Unreachable
 from serving.cli.console import ERR, Report, with_progress
-from serving.config import ServerConfig
 from serving.errors import VigilError
 from serving.protocol.ids import new_request_id
 
 if TYPE_CHECKING:
+    from serving.config import ServerConfig
     from serving.log.subject import Subject
 
 PAUSE_S: Final = 0.2

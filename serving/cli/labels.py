@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -12,11 +12,13 @@ import typer
 from serving.channel.messages.observation import LabelsWantedReply
 from serving.cli.client import Client
 from serving.cli.console import ERR, OUT, complain, say, with_progress
-from serving.cli.label_files.opening import LabelFile, open_labels
 from serving.cli.label_files.rows import Form, WrongFile
 from serving.cli.label_push import LabelPush, RefusedRow
 from serving.cli.target import GATEWAY, Target, asks
 from serving.errors import VigilError
+
+if TYPE_CHECKING:
+    from serving.cli.label_files.opening import LabelFile
 
 WRONG_FILE: Final = 2
 
@@ -57,8 +59,10 @@ def push(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
 ) -> None:
     """Push the labels in a file, and print what became of them."""
-    # Here, because most commands ask nobody.
+    # Here, because most commands ask nobody, and read no file.
     import httpx
+
+    from serving.cli.label_files.opening import open_labels
 
     form = Form(id_column, label_column, text, skip)
     shown = ERR.is_terminal and not quiet

@@ -11,10 +11,10 @@ import typer
 
 from serving.cli.added_options import with_options
 from serving.cli.server_options import overrides
-from serving.config import ServerConfig, load_server
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
+    from serving.config import ServerConfig
     from serving.log.place import LogPlace
     from serving.log.reader import LogReader
 
@@ -74,6 +74,7 @@ def log_files(config: Path | None, log: str | None, data_dir: Path | None) -> Lo
     Raises:
         VigilError: nothing is logged, as vigil.yaml says; or vigil.yaml is wrong.
     """
+    from serving.config import load_server
     from serving.log.place import LogPlace, log_folder, place_of
 
     settings = load_server(config, overrides(data_dir=data_dir))

@@ -10,12 +10,10 @@ import typer
 
 from serving.cli.console import say, with_progress
 from serving.cli.server_options import ModelsDir, overrides
-from serving.config import load_server
-from serving.config.formats.listed import FORMATS
 
-_MADE: Final = "; ".join(
-    f"{each.name} of {', '.join(each.conversion.suffixes)}" for each in FORMATS if each.conversion
-)
+MADE: Final = "safetensors of .pt, .pth; sklearn of .pkl, .pickle, .joblib"
+"""What `serving.config.formats` says of conversions. It is not asked, since every command would
+wait for the imports."""
 
 
 def profile(
@@ -44,6 +42,7 @@ def profile(
     models: ModelsDir = None,
 ) -> None:
     """Fit the reference profile (drift, guards, baselines) of every version that is served."""
+    from serving.config import load_server
     from serving.models.profile.dataset import DataColumns
     from serving.models.profile.fit import fit_profile
     from serving.models.repository.folder import ModelRepository
@@ -61,7 +60,7 @@ def profile(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help=f"A pickle; its name tells the format: {_MADE}.")],
+    file: Annotated[Path, typer.Argument(help=f"A pickle; its name tells the format: {MADE}.")],
     into: Annotated[
         Path | None,
         typer.Option(help="The version's folder, such as models/mine/1; none: the file's own."),

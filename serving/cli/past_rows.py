@@ -15,7 +15,6 @@ from serving.cli.added_options import with_options
 from serving.cli.log_files import log_files
 from serving.cli.moments import span, window
 from serving.cli.server_options import ModelsDir, overrides
-from serving.config import load_server
 from serving.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -123,6 +122,7 @@ class PastOptions:
         Raises:
             VigilError: they cannot be read, or the options contradict each other.
         """
+        from serving.config import load_server
         from serving.models.repository.folder import ModelRepository
 
         spans = (self.last, self.since, self.until)

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import numpy as np
 import typer
 
 from serving.cli.client import Client, Refused, Unreachable
@@ -17,12 +16,12 @@ from serving.cli.server_options import ModelsDir
 from serving.cli.target import GATEWAY
 from serving.errors import InvalidInput, VigilError
 from serving.protocol.ids import new_request_id
-from serving.protocol.messages import Tensor
 
 if TYPE_CHECKING:
     from serving.cli.output_differences import Difference
     from serving.log.reader import LogReader
     from serving.models.repository.folder import ModelEntry
+    from serving.protocol.messages import Tensor
 
 DIFFERENT: Final = 1
 CANNOT: Final = 2
@@ -170,7 +169,10 @@ def _asked(logged: Logged, url: str) -> list[Tensor] | None:
 
 def _computed(entry: ModelEntry, logged: Logged) -> list[Tensor]:
     """Return the outputs that the version gives when it is loaded here."""
+    import numpy as np
+
     from serving.models.formats.loader import load
+    from serving.protocol.messages import Tensor
 
     config, what = entry.config, f"model '{entry.name}' version {entry.version}"
     if config.remote is not None:

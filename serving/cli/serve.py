@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from serving.cli.console import say
-from serving.config import Listen, ServerConfig
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure
+
+if TYPE_CHECKING:
+    from serving.config import Listen, ServerConfig
 
 SUPERVISOR: Final = "supervisor"
 """The role, in the log, of a process that starts a server."""

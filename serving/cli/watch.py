@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serving.cli.console import complain
 from serving.cli.serve import SUPERVISOR, serve
 from serving.cli.server_options import starts
-from serving.config import ConfigError, RemoteCredentials, RemoteTls, load_server, parse
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure, writes_json
+
+if TYPE_CHECKING:
+    from serving.config import RemoteCredentials, RemoteTls
 
 
 @starts(without=("ingress", "transport", "models"), engine="local", data_dir=Path(".vigil/watch"))
@@ -70,6 +72,7 @@ def watch(
     key_file: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
 ) -> None:
     """Serve the models of a server that runs already, and watch them."""
+    from serving.config import ConfigError, load_server
     from serving.remote.discovery.watch import read_examples, write_repository
 
     configure(SUPERVISOR, sends=False)
@@ -113,6 +116,8 @@ def _tell(sentence: str) -> None:
 def _credentials(
     env: str | None, file: Path | None, header: str, unencrypted: bool
 ) -> RemoteCredentials | None:
+    from serving.config import RemoteCredentials, parse
+
     given = {"env": env, "file": None if file is None else str(file.absolute())}
     if env is None and file is None:
         return None
@@ -121,6 +126,8 @@ def _credentials(
 
 
 def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> RemoteTls | None:
+    from serving.config import RemoteTls, parse
+
     given = {"ca_file": ca, "cert_file": cert, "key_file": key}
     raw = {name: str(path.absolute()) for name, path in given.items() if path is not None}
     return parse(RemoteTls, raw, "--ca-file, --cert-file, --key-file") if raw else None

@@ -49,6 +49,18 @@ def test_a_server_that_does_not_start_says_so_in_its_log(vigil_process, tmp_path
     assert done.stderr.count("\n") == 1
 
 
+def test_help_waits_for_no_configuration_and_no_arrays() -> None:
+    code = (
+        "import sys, serving.cli.command\n"
+        "heavy = ('serving.config', 'pydantic', 'numpy', 'yaml', 'httpx', 'pyarrow', 'torch')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
 LAST = """
 import atexit, gc, sys
 from serving.cli.command import main
