@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from serving.config import ConfigError
-from serving.demo.models import BUILDERS
 from serving.engines.runtime_folder import temporary_folder
-from serving.models.profile.fit import Progress
 
+if TYPE_CHECKING:
+    from serving.models.profile.fit import Progress
+
+NAMES: Final = ("digits", "cancer", "loans")
 STAMP: Final = ".vigil-demo"
 _UNFINISHED: Final = "unfinished"
 # What the models and their profiles come out of.
@@ -40,7 +42,7 @@ def build_demo(root: Path, progress: Progress = lambda what, done, total: None) 
     stamp = root / STAMP
     wanted = source_digest()
     if stamp.is_file() and stamp.read_text(encoding="utf-8").strip() == wanted:
-        if all((root / name / "model.yaml").is_file() for name in BUILDERS):
+        if all((root / name / "model.yaml").is_file() for name in NAMES):
             return
     elif not stamp.is_file():
         _refuse_foreign(root)
@@ -55,6 +57,9 @@ def build_demo(root: Path, progress: Progress = lambda what, done, total: None) 
 
 
 def _build(root: Path, stamp: Path, wanted: str, progress: Progress) -> None:
+    # Here, because of torch and scikit-learn, and most often the models are there already.
+    from serving.demo.models import BUILDERS
+
     root.mkdir(parents=True, exist_ok=True)
     stamp.write_text(_UNFINISHED, encoding="utf-8")
     for name, build in BUILDERS.items():
@@ -87,7 +92,7 @@ def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _refuse_foreign(root: Path) -> None:
-    for name in BUILDERS:
+    for name in NAMES:
         if (root / name).exists():
             raise ConfigError(
                 f"{root / name}: is there already and is not the demo's; give another folder"

@@ -1,12 +1,14 @@
 import hashlib
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from serving.config import ConfigError
-from serving.demo import build
-from serving.demo.build import STAMP, build_demo
+from serving.demo import build, models
+from serving.demo.build import NAMES, STAMP, build_demo
 from serving.demo.models import build_cancer
 from serving.models.repository.folder import ModelRepository
 
@@ -34,7 +36,7 @@ def quick(monkeypatch):
         built.append(folder.name)
         progress(folder.name, 1, 1)
 
-    monkeypatch.setattr(build, "BUILDERS", dict.fromkeys(("digits", "cancer", "loans"), make))
+    monkeypatch.setattr(models, "BUILDERS", dict.fromkeys(NAMES, make))
     return built
 
 
@@ -67,6 +69,26 @@ def test_nothing_is_built_twice(quick, tmp_path):
     assert len(steps) == 3
 
 
+def test_each_name_has_a_builder():
+    assert tuple(models.BUILDERS) == NAMES
+
+
+def test_models_that_are_there_are_not_waited_for(quick, tmp_path):
+    build_demo(tmp_path)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from serving.demo.build import build_demo\n"
+        "build_demo(Path(sys.argv[1]))\n"
+        "print([name for name in ('torch', 'sklearn', 'pandas', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
 def test_new_code_builds_anew_and_leaves_other_models_alone(quick, tmp_path, monkeypatch):
     build_demo(tmp_path)
     (tmp_path / "mine").mkdir()
@@ -91,7 +113,7 @@ def test_an_interrupted_build_is_done_again(quick, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setitem(build.BUILDERS, "cancer", interrupted)
+        patch.setitem(models.BUILDERS, "cancer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             build_demo(tmp_path)
     assert not (tmp_path / "cancer").exists()
