@@ -7,8 +7,6 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-
 from serving.config import Listen, ServerConfig
 from serving.engines.children import Keeper, spawn
 from serving.engines.drain import drain_envoy
@@ -64,6 +62,9 @@ class GatewayChild:
 
     async def alive(self) -> bool:
         """Whether its listener is open and its loop answers."""
+        # Here, because the local engine does not ask: 0.1 s of import.
+        import httpx
+
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
         path = "/v2/health/live" if self._direct else "/ready"
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
