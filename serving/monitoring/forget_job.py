@@ -28,7 +28,6 @@ from serving.channel.messages.observation import ForgetMeta, ForgetReply
 from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.errors import ModelNotReady, VigilError
 from serving.log.folder_lock import folder_lock
-from serving.log.forget_running import RunningForget
 from serving.log.subject import Subject
 from serving.monitoring.forgetting import EVERY, Requests, requests_of
 from serving.monitoring.former_monitors import FormerMonitors
@@ -139,6 +138,9 @@ class ForgetJob:
     # -- the thread ---------------------------------------------------------------------
 
     def _run(self, where: Where, loop: asyncio.AbstractEventLoop) -> ForgetReply:
+        # Here, because few are ever asked to: pyarrow.compute is 0.1 s of import.
+        from serving.log.forget_running import RunningForget
+
         store, spool = where.log.place
         with folder_lock(spool, alone=False, timeout_s=LOCK_S) as locked:
             cut = where.log.cut(CUT_S) if locked else None
