@@ -21,7 +21,14 @@ from rich.table import Table
 
 from loadtest import facts, vigil
 from loadtest.home import ROOT, bench_home
-from loadtest.process import Server, ServerError, descendants, only_one, stop_on_sigterm
+from loadtest.process import (
+    Server,
+    ServerError,
+    descendants,
+    only_one,
+    own_cpu_seconds,
+    stop_on_sigterm,
+)
 from loadtest.vigil import Variant
 
 SETTLE_S = 5
@@ -31,12 +38,16 @@ LIMIT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The memory of one process in MiB: shared pages in parts, its own only, and all it maps."""
+    """The memory of one process in MiB: shared pages in parts, its own only, and all it maps.
+
+    `cpu_s`: the processor seconds that it has used so far.
+    """
 
     role: str
     pss: float
     private: float
     rss: float
+    cpu_s: float = 0.0
 
 
 def costs(pid: int) -> list[Cost]:
@@ -50,7 +61,8 @@ def costs(pid: int) -> list[Cost]:
             continue
         kib = {k: int(v) for k, v in re.findall(r"^(\w+):\s+(\d+) kB", rollup, re.MULTILINE)}
         private = kib["Private_Clean"] + kib["Private_Dirty"]
-        found.append(Cost(_role(title), kib["Pss"] / 1024, private / 1024, kib["Rss"] / 1024))
+        mib = (kib["Pss"] / 1024, private / 1024, kib["Rss"] / 1024)
+        found.append(Cost(_role(title), *mib, own_cpu_seconds(process)))
     return found
 
 

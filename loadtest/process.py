@@ -172,12 +172,14 @@ def cpu_seconds(pid: int, *, ended: bool = False) -> float:
 
     With `ended`, that of their children counts as well which have ended and were waited for.
     """
-    ticks = 0
-    for member in [pid, *(child for child, _ in descendants(pid))]:
-        fields = _stat(member)
-        if fields:
-            ticks += sum(map(int, fields[11 : 15 if ended else 13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    family = [pid, *(child for child, _ in descendants(pid))]
+    return sum(own_cpu_seconds(member, ended=ended) for member in family)
+
+
+def own_cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """Return the processor time of `pid` alone, with `ended` as in `cpu_seconds`; 0: it is gone."""
+    fields = _stat(pid) or []
+    return sum(map(int, fields[11 : 15 if ended else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stat(pid: int) -> list[str] | None:
