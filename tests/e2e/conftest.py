@@ -252,7 +252,9 @@ def instance(
         return
     root = tmp_path_factory.mktemp("models") / "all"
     put_all(root, demo_root, make_lab)
-    with e2e.running(root, tmp_path_factory.mktemp("run"), *request.param) as running:
+    workdir = tmp_path_factory.mktemp("run")
+    # What a test holds open while it is told to stop is not cut before the test has looked.
+    with e2e.running(root, workdir, *request.param, drain_timeout_s=e2e.HANGS_S) as running:
         await_monitor(running)
         yield running
 
@@ -261,7 +263,7 @@ def put_all(root: Path, demo_root: Path, make_lab: Callable[..., Path]) -> None:
     """Put the demo models and the lab model into a repository."""
     shutil.copytree(demo_root, root)
     # Long enough for a test that stops a batch until something else has happened.
-    shutil.copytree(make_lab(hang_timeout_s=120, of_torch=True) / "lab", root / "lab")
+    shutil.copytree(make_lab(hang_timeout_s=e2e.HANGS_S + 100, of_torch=True) / "lab", root / "lab")
 
 
 def await_monitor(instance: Any) -> None:

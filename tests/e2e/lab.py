@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).parents[1]
-LONGEST_S = 100
+LONGEST_S = 300
 DEADLY = {
     667: lambda: os._exit(3),
     668: lambda: ctypes.string_at(0),
