@@ -6,6 +6,7 @@ A page without a `console` block runs nothing, so its files are fragments and ar
 `VIGIL_README_UPDATE=1` writes what the commands print now into the pages instead.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -137,6 +138,12 @@ def _same(shown: str, printed: str) -> bool:
     return text == other and others == pytest.approx(numbers, rel=0.1, abs=0.05)
 
 
+def _differing_lines(shown: str, printed: str) -> str:
+    """Return the lines that are not the same, which are hard to find in a long table."""
+    pairs = itertools.zip_longest(shown.splitlines(), printed.splitlines(), fillvalue="")
+    return "\n".join(f"- {line}\n+ {now}" for line, now in pairs if not _same(line, now))
+
+
 def _play(block: str, run: Callable[[str], str]) -> tuple[str, list[str]]:
     """Run a console block; returns it with what was printed, and what differs."""
     played, wrong = "", []
@@ -152,7 +159,8 @@ def _play(block: str, run: Callable[[str], str]) -> tuple[str, list[str]]:
             time.sleep(0.25)  # a command takes a second of a core, which who reports needs as well
         played += f"$ {command}\n{printed}"
         if not _same(shown, printed):
-            wrong.append(f"$ {command}\nshown:\n{shown}now:\n{printed}")
+            lines = _differing_lines(shown, printed)
+            wrong.append(f"$ {command}\n{lines}\nshown:\n{shown}now:\n{printed}")
     return played, wrong
 
 
@@ -186,5 +194,5 @@ def test_what_the_pages_show_is_what_happens(shell: Shell) -> None:
             page.write_text(now, encoding="utf-8")
         else:
             wrong += [f"{page.name}: {each}" for each in differs]
-    assert wrong == [], "\n".join(wrong)
+    assert not wrong, "\n".join(wrong)
     assert played > 9
