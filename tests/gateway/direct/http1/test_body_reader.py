@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from serving.gateway.direct.http1.body_reader import BodyReader
 from serving.gateway.direct.known_heads import BadHead
-from serving.gateway.direct.time_slices import TimeSlices
+from serving.gateway.direct.time_slices import SAMPLE, SLICE_S, TimeSlices
 
 LIMIT = 100
 NEXT = b"GET / HTTP/1.1\r\n"
@@ -37,6 +39,27 @@ def test_a_body_is_whole_wherever_it_is_cut(reader, length):
             assert behind(reader, data[:cut]) + rest == NEXT
         assert body == b"body"
         assert reader.missing == 0
+
+
+def test_what_there_is_no_time_for_is_part_of_the_body_and_not_of_the_next_request():
+    """The rest of chunks looks like what comes behind them: only the body tells which it is."""
+    data = BODIES[None] + NEXT
+    for cut in range(len(data)):
+        now = itertools.count(1)
+        slices = TimeSlices(lambda turn: None, lambda now=now: next(now) * SLICE_S)
+        slices.over()  # the first look only begins the turn
+        reader = BodyReader(LIMIT, slices)
+        reader.expect(None)
+        body, later, turns = None, data[:cut], 0
+        for rest in (b"", data[cut:]):
+            later += rest
+            while body is None and later:
+                turns += 1
+                slices.spent = SAMPLE - 2  # over as soon as one line or chunk is read
+                body = reader.take(later, 0)
+                later = reader.left
+        assert (body, later) == (b"body", NEXT)
+        assert turns > 2
 
 
 @pytest.mark.parametrize("row", [(None, 4), (4, None), (None, None, 4, 4)])
