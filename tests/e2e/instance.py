@@ -262,7 +262,7 @@ def _wait_ready(instance: Instance) -> None:
             raise AssertionError(f"{error}\n{instance.log.read_text()[-5000:]}") from None
 
 
-def stop(instance: Instance, timeout_s: float = 60) -> int:
+def stop(instance: Instance, timeout_s: float = HANGS_S + ANSWER_S) -> int:
     """SIGTERM, and SIGKILL if that is not enough; returns the exit code."""
     if instance.process.poll() is None:
         instance.process.send_signal(signal.SIGTERM)
