@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 
@@ -63,11 +64,98 @@ def compare(
         factor: how many times as much rates vary as those of independent rows.
         reference: with whom groups are compared.
     """
-    shown = rows >= SMALLEST_GROUP
-    some = shown.any(axis=0)
-    hits, rows, shown = hits[:, some], rows[:, some], shown[:, some]
-    enough = shown & (rows >= min_rows)
+    hits, rows = _told(rows, hits, rows)
     rates = hits / np.maximum(rows, 1)
+
+    def bounds(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _wilson(rates, np.maximum(rows, 1) / factor, -ndtri(alpha)[:, None])
+
+    return _compared(rates, rows, alpha, min_rows, bounds, reference)
+
+
+def compare_means(
+    total: np.ndarray,
+    squares: np.ndarray,
+    rows: np.ndarray,
+    alpha: np.ndarray,
+    min_rows: int,
+    *,
+    signed: bool = False,
+    factor: float = 1.0,
+    reference: Reference = "each",
+) -> Comparisons:
+    """Compare means of groups, over n lookbacks at once.
+
+    Intervals are made of Student's intervals of the groups' means as those of `compare` are made
+    of Wilson's; of two groups that is nearly Welch's, a little wider.
+
+    Args:
+        total, squares: sums of the numbers and of their squares by group, [n, groups].
+        rows: how many numbers there are by group, [n, groups].
+        alpha, min_rows, factor, reference: see `compare`; the highest mean counts as the best.
+        signed: whether numbers may be negative; then there are no ratios.
+    """
+    total, squares, rows = _told(rows, total, squares, rows)
+    count = np.maximum(rows, 2)
+    means = total / np.maximum(rows, 1)
+    variance = np.maximum(squares - means * total, 0.0) / (count - 1)
+    error = np.sqrt(variance / count * factor)
+    freedom = np.maximum(count / factor - 1, 1.0)
+
+    def bounds(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        reach = -stdtrit(freedom, alpha[:, None]) * error
+        lower = means - reach
+        return (lower if signed else np.maximum(lower, 0.0)), means + reach
+
+    found = _compared(means, rows, alpha, min_rows, bounds, reference)
+    if not signed:
+        return found
+    none = np.full_like(found.ratio, np.nan)
+    return found._replace(ratio=none, ratio_low=none, ratio_high=none)
+
+
+def worst(found: Sequence[Comparisons]) -> Comparisons:
+    """Return the largest difference and the smallest ratio of several rates, with their bounds.
+
+    Each bound may be wrong with its share of the probability, so that all hold together.
+    """
+    if len(found) == 1:
+        return found[0]
+    by_name = {
+        name: np.stack([getattr(each, name) for each in found]) for name in Comparisons._fields
+    }
+    compared = by_name["compared"].min(axis=0)
+    return Comparisons(
+        difference=np.fmax.reduce(by_name["difference"]),
+        ratio=np.fmin.reduce(by_name["ratio"]),
+        low=np.fmax.reduce(by_name["low"]),
+        high=by_name["high"].max(axis=0),
+        ratio_low=by_name["ratio_low"].min(axis=0),
+        ratio_high=np.fmin.reduce(by_name["ratio_high"]),
+        rows=by_name["rows"].max(axis=0),
+        # As many as are compared only where that holds of every rate.
+        judged=compared - (by_name["compared"] - by_name["judged"]).max(axis=0),
+        compared=compared,
+    )
+
+
+def _told(rows: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the columns of groups that are large enough in some lookback."""
+    some = (rows >= SMALLEST_GROUP).any(axis=0)
+    return tuple(each[:, some] for each in columns)
+
+
+def _compared(
+    rates: np.ndarray,
+    rows: np.ndarray,
+    alpha: np.ndarray,
+    min_rows: int,
+    bounds: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    reference: Reference,
+) -> Comparisons:
+    """Compare figures of groups; `bounds` takes the probability of each bound, [n]."""
+    shown = rows >= SMALLEST_GROUP
+    enough = shown & (rows >= min_rows)
     apart = rates[:, :, None] - rates[:, None, :]
     pairs = _pairs(rates, np.where(shown, rows, -1), shown, reference)
     difference = _most(apart, pairs, -np.inf)
@@ -76,8 +164,7 @@ def compare(
     # A group of few rows may not be whom others are judged by.
     judged = _pairs(rates, np.where(enough, rows, -1), enough, reference)
     # A pair stands in both orders, and each has a bound of its own.
-    z = -ndtri(alpha / np.maximum(judged.sum(axis=(1, 2)), 1))
-    lower, upper = _wilson(rates, np.maximum(rows, 1) / factor, z[:, None])
+    lower, upper = bounds(alpha / np.maximum(judged.sum(axis=(1, 2)), 1))
     below, above = rates - lower, upper - rates
     lows = apart - np.hypot(below[:, :, None], above[:, None, :])
     highs = apart + np.hypot(above[:, :, None], below[:, None, :])
@@ -113,8 +200,8 @@ def _pairs(
         return pairs
     by = {
         "largest": rows,
-        "highest": np.where(shown, rates, -1),
-        "lowest": np.where(shown, -rates, -2),
+        "highest": np.where(shown, rates, -np.inf),
+        "lowest": np.where(shown, -rates, -np.inf),
     }[reference]
     with_whom = by.argmax(axis=1)
     only = np.zeros_like(pairs)

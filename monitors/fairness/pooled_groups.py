@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from monitors.fairness.comparison import Comparisons, Reference, compare
+from monitors.fairness.comparison import Comparisons, Reference, compare, worst
 from monitors.fairness.definitions import Definition, Rate
 from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.overdispersion import Overdispersion
@@ -225,7 +225,7 @@ class PooledGroups:
         factor = self.factor(definition)
         groups = past.counts[:, :MOST_GROUPS]
         left_out = past.counts[:, MOST_GROUPS].sum(axis=-1)
-        found = _worst([
+        found = worst([
             compare(*rate.of(groups), alpha, self._min_rows, factor, self._whom(rate))
             for rate in definition.rates
         ])  # fmt: skip
@@ -341,28 +341,3 @@ class PooledGroups:
 def _small(definition: Definition, counts: np.ndarray) -> int:
     of_rates = (rate.of(counts)[1] for rate in definition.rates)
     return max(int(((rows > 0) & (rows < SMALLEST_GROUP)).sum()) for rows in of_rates)
-
-
-def _worst(found: Sequence[Comparisons]) -> Comparisons:
-    """Return the largest difference and the smallest ratio of several rates, with their bounds.
-
-    Each bound may be wrong with its share of the probability, so that all hold together.
-    """
-    if len(found) == 1:
-        return found[0]
-    by_name = {
-        name: np.stack([getattr(each, name) for each in found]) for name in Comparisons._fields
-    }
-    compared = by_name["compared"].min(axis=0)
-    return Comparisons(
-        difference=np.fmax.reduce(by_name["difference"]),
-        ratio=np.fmin.reduce(by_name["ratio"]),
-        low=np.fmax.reduce(by_name["low"]),
-        high=by_name["high"].max(axis=0),
-        ratio_low=by_name["ratio_low"].min(axis=0),
-        ratio_high=np.fmin.reduce(by_name["ratio_high"]),
-        rows=by_name["rows"].max(axis=0),
-        # As many as are compared only where that holds of every rate.
-        judged=compared - (by_name["compared"] - by_name["judged"]).max(axis=0),
-        compared=compared,
-    )

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
-from monitors.fairness.comparison import compare
+from monitors.fairness.comparison import compare, compare_means
 from monitors.statistics.newcombe import newcombe
 
 
@@ -112,3 +113,44 @@ def test_no_group_is_no_comparison():
 def test_a_small_group_is_not_whom_others_are_judged_by():
     cells = (900, 1000), (100, 1000), (25, 25)
     assert of(*cells, reference="highest").low == pytest.approx(of(*cells[:2]).low)
+
+
+def of_means(*groups, alpha=0.05, **options):
+    rows, total, squares = (
+        np.array([[f(np.asarray(each, float)) for each in groups]])
+        for f in (len, np.sum, lambda x: (x**2).sum())
+    )
+    found = compare_means(total, squares, rows.astype(float), np.array([alpha]), 100, **options)
+    return SimpleNamespace(**dict(zip(found._fields, found.at(0), strict=True)))
+
+
+def test_means_are_compared_nearly_as_welch_does_and_never_more_boldly():
+    rng = np.random.default_rng(7)
+    first, second = rng.exponential(2, 300), rng.exponential(1, 150)
+    found = of_means(first, second)
+    assert found.difference == pytest.approx(first.mean() - second.mean())
+    assert found.ratio == pytest.approx(second.mean() / first.mean())
+    welch = ttest_ind(first, second, equal_var=False).confidence_interval(1 - 0.05)
+    assert welch.low - 0.02 < found.low <= welch.low
+    assert welch.high <= found.high < welch.high + 0.02
+    assert found.ratio_low < found.ratio < found.ratio_high < 1
+
+
+def test_means_with_a_sign_have_no_ratio():
+    found = of_means(np.linspace(-2, 0, 200), np.linspace(-1, 1, 200), signed=True)
+    assert found.difference == pytest.approx(1.0)
+    assert math.isnan(found.ratio)
+    assert math.isnan(found.ratio_high)
+
+
+def test_intervals_of_means_cover_as_stated():
+    rng, misses = np.random.default_rng(11), 0
+    for _ in range(2000):
+        found = of_means(rng.normal(1, 2, 120), rng.normal(0.5, 1, 150), signed=True)
+        misses += found.low > 0.5
+    assert misses / 2000 < 0.025 + 3 * math.sqrt(0.025 / 2000)
+
+
+def test_the_best_of_negative_means_is_the_highest():
+    few = np.linspace(-31, -29, 200), np.linspace(-11, -9, 200), np.linspace(-21, -19, 200)
+    assert of_means(*few, signed=True, reference="highest").difference == pytest.approx(20)
