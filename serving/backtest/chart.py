@@ -46,7 +46,7 @@ class Axis:
             yield self.x(time), datetime.fromtimestamp(time, UTC).strftime(form)
             time += step
 
-    def svg(self, height: float) -> str:
+    def marks(self, height: float) -> str:
         """Return the marks, for a picture that is so high without them."""
         return "".join(
             f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}"/>'
@@ -75,7 +75,7 @@ def lanes(incidents: Sequence[Incident], axis: Axis) -> str:
         f'<text class="lane" x="{LEFT}" y="{_LANE * at + 15}">{escape(cause)}</text>'
         for at, cause in enumerate(causes)
     )
-    return _svg(height, axis.svg(height) + "".join(drawn) + names, "incidents over time")
+    return svg(height, axis.marks(height) + "".join(drawn) + names, "incidents over time")
 
 
 def line(figure: Figure, axis: Axis) -> str:
@@ -120,10 +120,17 @@ def line(figure: Figure, axis: Axis) -> str:
         f'<text x="{LEFT}" y="11">{high - room:.4g}</text>'
         f'<text x="{LEFT}" y="{_HEIGHT - 3}">{low + room:.4g}</text>'
     )
-    return _svg(_HEIGHT, axis.svg(_HEIGHT) + band + limit + path + dots + ends, figure.metric)
+    return svg(_HEIGHT, axis.marks(_HEIGHT) + band + limit + path + dots + ends, figure.metric)
 
 
-def _svg(height: float, content: str, label: str) -> str:
+def svg(height: float, content: str, label: str) -> str:
+    """Return a picture so high, and an axis below it.
+
+    Args:
+        height: in pixels of a picture `WIDTH` wide.
+        content: SVG.
+        label: for those who do not see it; plain text.
+    """
     whole = height + _AXIS
     return (
         f'<svg viewBox="0 0 {WIDTH} {whole:.0f}" role="img" aria-label="{escape(label)}">'

@@ -16,6 +16,7 @@ from serving.config import ModelConfig
 from serving.errors import Unsupported, VigilError
 from serving.log.label_rows import LABEL, LABEL_TIME
 from serving.log.logged_request import logged_inputs, logged_outputs
+from serving.log.query import literal
 from serving.log.reader import LogReader
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
@@ -56,6 +57,7 @@ class LogPast:
         entries: the versions of one model that lie in the repository, at least one.
         predictions, sensitive: readers of both datasets.
         since, until: the earliest time, and the first that is too late; None: any.
+        version: only what it has answered; None: all versions.
         most: only the newest rows, so many; None: all.
         labelled: only rows whose label came in that time; None: also those without a label.
 
@@ -71,6 +73,7 @@ class LogPast:
         sensitive: LogReader,
         since: datetime | None,
         until: datetime | None,
+        version: str | None = None,
         most: int | None = None,
         labelled: Labelling | None = None,
     ) -> None:
@@ -81,6 +84,8 @@ class LogPast:
             raise Unsupported(f"requests of model '{model}' have no rows, so it has no monitors")
         newest = most is not None
         where = "outcome = 'ok'" + ("" if labelled is None else labelled.condition)
+        if version is not None:
+            where += f" AND version = {literal(version)}"
         scan = predictions.scan(model, where, since, until, limit=most, newest=newest)
         table = scan.read_all()
         if not table.num_rows and labelled is not None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Final
 
 from serving.backtest.chart import Axis, lanes, line
+from serving.backtest.document import document
 from serving.backtest.figures import ROWS
 from serving.backtest.outcome import Figure, Outcome
 from serving.backtest.words import false_pages, headline
@@ -15,31 +16,6 @@ from serving.incidents.sentences import ago, how_sure, measurement, moment
 
 MOST_SHOWN: Final = 24
 """Figures that have never been off; those that were are all shown, up to as many again."""
-
-_STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1c2430; --dim: #68748a; --paper: #fff; --line: #d9dee7;
-  --page: #c62828; --ticket: #e08a00; --info: #3572b0; --curve: #24507d; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ef; --dim: #97a3b6; --paper: #14181f;
-  --line: #333b49; --page: #ff6b63; --ticket: #f5b041; --info: #7ab3ec; --curve: #8fc1f5; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 1000px; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; } h3 { font-size: 1em; }
-svg { width: 100%; overflow: visible; font: 11px system-ui, sans-serif; }
-svg text { fill: var(--dim); } svg .lane { fill: var(--ink); }
-svg .tick { stroke: var(--line); } svg .since { stroke: var(--dim); stroke-dasharray: 3 3; }
-svg polyline { fill: none; stroke: var(--curve); stroke-width: 1.4; }
-svg .band { fill: var(--curve); opacity: .15; }
-svg line.limit { stroke: var(--ticket); stroke-dasharray: 5 4; }
-svg text.limit { fill: var(--ticket); }
-svg circle { fill: var(--page); }
-rect.page, b.page { fill: var(--page); color: var(--page); }
-rect.ticket, b.ticket { fill: var(--ticket); color: var(--ticket); }
-rect.info, b.info { fill: var(--info); color: var(--info); }
-article { border-left: 4px solid var(--line); padding-left: 1em; margin: 1em 0; }
-article.page { border-color: var(--page); } article.ticket { border-color: var(--ticket); }
-article.info { border-color: var(--info); }
-.dim { color: var(--dim); } article p { margin: .2em 0; }
-"""
 
 
 def page(outcome: Outcome, stated: float) -> str:
@@ -61,12 +37,7 @@ def page(outcome: Outcome, stated: float) -> str:
         "<h2>Figures</h2>",
         *_figures(outcome.figures, axis),
     ]
-    title = f"Backtest of {escape(outcome.model)}"
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
-    )
+    return document(f"Backtest of {outcome.model}", parts)
 
 
 def _incident(one: Incident) -> str:

@@ -13,9 +13,9 @@ import typer
 
 from serving.cli.added_options import with_options
 from serving.cli.log_files import log_files
-from serving.cli.moments import span, window
 from serving.cli.server_options import ModelsDir, overrides
 from serving.errors import InvalidInput
+from serving.protocol.moments import span, window
 
 if TYPE_CHECKING:
     from serving.backtest.happenings import Past

@@ -15,8 +15,8 @@ import typer
 
 from serving.cli.console import ERR, OUT, Report, cell, complain, say, with_progress
 from serving.cli.log_files import LogFiles, reads_log
-from serving.cli.moments import window
 from serving.errors import InvalidInput, VigilError
+from serving.protocol.moments import window
 
 if TYPE_CHECKING:
     from serving.log.reader import LogReader

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from serving.cli.console import OUT, say, with_progress
-from serving.cli.moments import moment
 from serving.cli.past_rows import PastOptions, looks_back
 from serving.errors import InvalidInput
+from serving.protocol.moments import moment
 
 if TYPE_CHECKING:
     from monitors.slices.causes import Explanation

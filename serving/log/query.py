@@ -74,6 +74,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Return a text as SQL writes any text."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _wrong(where: str, error: Exception) -> InvalidInput:
     text = str(error)
     first = text.partition("\n")[0].partition(": ")[2] or text.partition("\n")[0]

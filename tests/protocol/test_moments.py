@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serving.cli.moments import moment, span, window
 from serving.errors import InvalidInput
+from serving.protocol.moments import moment, span, window
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 

@@ -42,19 +42,26 @@ def moment(text: str, option: str) -> datetime:
 
 
 def window(
-    last: str | None, since: str | None, until: str | None, now: datetime
+    last: str | None, since: str | None, until: str | None, now: datetime, sign: str = "--"
 ) -> tuple[datetime | None, datetime | None]:
     """Return the first time that is meant, and the first that is too late; None: any.
+
+    Args:
+        last, since, until: as people write them.
+        now: what `last` counts back from.
+        sign: what stands before the names where they are written.
 
     Raises:
         InvalidInput: one is wrong, or they contradict each other.
     """
     if last is not None and (since is not None or until is not None):
-        raise InvalidInput("--last counts back from now: leave out --since and --until, or it")
+        raise InvalidInput(
+            f"{sign}last counts back from now: leave out {sign}since and {sign}until, or it"
+        )
     if last is not None:
-        return now - span(last, "--last"), None
-    first = None if since is None else moment(since, "--since")
-    end = None if until is None else moment(until, "--until")
+        return now - span(last, f"{sign}last"), None
+    first = None if since is None else moment(since, f"{sign}since")
+    end = None if until is None else moment(until, f"{sign}until")
     if first is not None and end is not None and first >= end:
-        raise InvalidInput(f"--since '{since}' is not before --until '{until}'; swap them")
+        raise InvalidInput(f"{sign}since '{since}' is not before {sign}until '{until}'; swap them")
     return first, end
