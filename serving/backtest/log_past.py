@@ -57,9 +57,9 @@ class LogPast:
         entries: the versions of one model that lie in the repository, at least one.
         predictions, sensitive: readers of both datasets.
         since, until: the earliest time, and the first that is too late; None: any.
-        version: only what it has answered; None: all versions.
         most: only the newest rows, so many; None: all.
         labelled: only rows whose label came in that time; None: also those without a label.
+        version: only what it has answered; None: all versions.
 
     Raises:
         VigilError: the log has no such rows, or not all that is needed of them.
@@ -73,9 +73,9 @@ class LogPast:
         sensitive: LogReader,
         since: datetime | None,
         until: datetime | None,
-        version: str | None = None,
         most: int | None = None,
         labelled: Labelling | None = None,
+        version: str | None = None,
     ) -> None:
         self._entries = {each.version: each for each in entries}
         self._newest = entries[-1]

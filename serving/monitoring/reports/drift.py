@@ -15,7 +15,7 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from serving.config import ModelConfig
 from serving.config.encoded import decode_config
 from serving.errors import VigilError
 from serving.models.profile.columns import input_columns
@@ -86,7 +87,8 @@ def comparable(reference: Columns, current: Columns) -> tuple[Pairs, dict[str, s
     return kept, left_out
 
 
-def _thinned(values: np.ndarray) -> np.ndarray:
+def thinned(values: np.ndarray) -> np.ndarray:
+    """Return at most `MAX_ROWS` of the values, [n], evenly taken."""
     return values[:: math.ceil(len(values) / MAX_ROWS) or 1]
 
 
@@ -132,9 +134,35 @@ def make(folder: Path) -> bytes:
     """
     job, recent = read_job(folder)
     config = decode_config(job.config.encode())
-    fitted = input_columns(read_dataset(Path(job.reference), config).inputs, config)
-    reference = {name: plain(_thinned(values)) for name, values in fitted.items()}
-    current = {name: _thinned(values) for name, values in recent.items()}
+    return compared(job.title, "recent rows", Path(job.reference), config, recent, job.format)
+
+
+def compared(
+    title: str,
+    what: str,
+    file: Path,
+    config: ModelConfig,
+    recent: Columns,
+    wanted: str,
+    notes: Sequence[str] = (),
+) -> bytes:
+    """Return the report.
+
+    Args:
+        title: of the report.
+        what: the rows are called.
+        file: the reference.
+        config: of the model.
+        recent: columns of the rows.
+        wanted: `html` or `json`.
+        notes: on the rows, one sentence each.
+
+    Raises:
+        VigilError: the reference cannot be read, or no column can be compared.
+    """
+    fitted = input_columns(read_dataset(file, config).inputs, config)
+    reference = {name: plain(thinned(values)) for name, values in fitted.items()}
+    current = {name: thinned(values) for name, values in recent.items()}
     kept, left_out = comparable(reference, current)
     if not kept:
         reasons = "; ".join(f"'{name}': {reason}" for name, reason in list(left_out.items())[:5])
@@ -143,20 +171,22 @@ def make(folder: Path) -> bytes:
     left_out.update(surplus)
     snapshot = _compare(kept)
     rows = [len(next(iter(columns.values()))) for columns in (reference, current)]
-    if job.format == "json":
+    if wanted == "json":
         return msgspec.json.encode(
             {
-                "title": job.title,
+                "title": title,
                 "statistics": STATISTICS,
                 "reference_rows": rows[0],
                 "current_rows": rows[1],
+                "notes": list(notes),
                 "left_out": left_out,
                 "evidently": msgspec.json.decode(snapshot.json()),
             }
         )
     page = harmless(snapshot.get_html_str(as_iframe=False))
-    head = f"{job.title}: {rows[1]} recent rows against {rows[0]} of the reference."
-    return page.replace("<body>", f"<body>{_preface(head, left_out)}", 1).encode()
+    head = f"{title}: {rows[1]} {what} against {rows[0]} of the reference."
+    said = preface([head, _HOW, *notes], left_out)
+    return page.replace("<body>", f"<body>{said}", 1).encode()
 
 
 def harmless(page: str) -> str:
@@ -195,16 +225,20 @@ def _compare(pairs: Pairs) -> Any:
     return Report([DataDriftPreset(**STATISTICS)], include_tests=False).run(current, reference)
 
 
-def _preface(head: str, left_out: Mapping[str, str]) -> str:
-    how = (
-        "Wasserstein distance in reference standard deviations for numbers, Jensen-Shannon "
-        "distance for categories, both against 0.1: effect sizes, not alarms."
-    )
-    lines = [
-        head,
-        how,
-        *(f"Left out: {name} ({reason})." for name, reason in left_out.items()),
-    ]
+_HOW: Final = (
+    "Wasserstein distance in reference standard deviations for numbers, Jensen-Shannon distance "
+    "for categories, both against 0.1: effect sizes, not alarms."
+)
+
+
+def preface(said: Sequence[str], left_out: Mapping[str, str]) -> str:
+    """Return what stands above Evidently's page.
+
+    Args:
+        said: sentences, plain text.
+        left_out: reasons by the name of a column.
+    """
+    lines = [*said, *(f"Left out: {name} ({reason})." for name, reason in left_out.items())]
     text = "<br>".join(html.escape(line) for line in lines)
     return f'<p style="font-family: sans-serif; margin: 1em">{text}</p>'
 

@@ -13,6 +13,10 @@ TIMEOUT_S: Final = 120
 """Far more than a report takes: importing the libraries alone took 40 s on a very busy machine."""
 QUOTES: Final = 2
 """Exit code of the report process where its sentence quotes a library, and perhaps rows."""
+NOTHING: Final = 3
+"""Exit code where there is nothing to report on now."""
+NEVER: Final = 4
+"""Exit code where the model, as it is configured, can have no such report."""
 JOB: Final = "job.json"
 CURRENT: Final = "current.npz"
 REPORT: Final = "report"
@@ -38,7 +42,37 @@ class ReportJob(msgspec.Struct, frozen=True):
     format: str
 
 
-def write_job(folder: Path, job: ReportJob, current: Columns) -> None:
+class LoggedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What to report on from the prediction log, or from recent rows where there is none.
+
+    Attributes:
+        kind: `drift`, `performance`, `fairness` or `quality`.
+        format: `html` or `json`.
+        name, version, directory: of the model's version.
+        config: `ModelConfig` as JSON.
+        url, spool: where the log is; empty: there is none.
+        since, until: the earliest time and the first that is too late, in seconds since the
+            epoch; None: any.
+        columns: names of the arrays `0`, `1`, ... in `current.npz`: recent rows, in place of a log.
+    """
+
+    kind: str
+    format: str
+    name: str
+    version: str
+    directory: str
+    config: str
+    url: str = ""
+    spool: str = ""
+    since: float | None = None
+    until: float | None = None
+    columns: tuple[str, ...] = ()
+
+
+Job = ReportJob | LoggedJob
+
+
+def write_job(folder: Path, job: Job, current: Columns) -> None:
     """Leave a job for the report process; categories become text, so that nothing is pickled."""
     arrays: dict[str, Any] = {
         str(index): plain(current[name]) for index, name in enumerate(job.columns)
@@ -50,8 +84,18 @@ def write_job(folder: Path, job: ReportJob, current: Columns) -> None:
 def read_job(folder: Path) -> tuple[ReportJob, dict[str, np.ndarray]]:
     """Return the job in `folder` and its columns."""
     job = msgspec.json.decode((folder / JOB).read_bytes(), type=ReportJob)
+    return job, _columns(folder, job)
+
+
+def read_logged_job(folder: Path) -> tuple[LoggedJob, dict[str, np.ndarray]]:
+    """Return the job in `folder` and its columns."""
+    job = msgspec.json.decode((folder / JOB).read_bytes(), type=LoggedJob)
+    return job, _columns(folder, job)
+
+
+def _columns(folder: Path, job: Job) -> dict[str, np.ndarray]:
     with np.load(folder / CURRENT, allow_pickle=False) as arrays:
-        return job, {name: arrays[str(at)] for at, name in enumerate(job.columns)}
+        return {name: arrays[str(at)] for at, name in enumerate(job.columns)}
 
 
 def plain(values: np.ndarray) -> np.ndarray:

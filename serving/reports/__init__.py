@@ -1,0 +1,1 @@
+"""Reports about one version of a model: what they hold, and their pages."""

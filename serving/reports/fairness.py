@@ -1,0 +1,291 @@
+"""Whether groups were treated alike: figures by group, and each pair's difference and ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from monitors.fairness.comparison import Comparisons, compare, compare_means, worst
+from monitors.fairness.definitions import DEFINITIONS, Rate
+from monitors.fairness.group_bounds import SMALLEST_GROUP
+from serving.config import ModelConfig
+from serving.reports.group_counts import RATES, Groups, by_attribute, columns_of
+from serving.reports.performance import Verdict, verdict_of
+from serving.reports.rows import ReportRows
+
+ALPHA: Final = 0.05
+"""Probability that any interval of one metric and attribute is wrong."""
+CALIBRATION: Final = "calibration"
+MEAN_ERROR: Final = "mean_error"
+MAE: Final = "mae"
+_SIGNED: Final = {CALIBRATION: True, MEAN_ERROR: True, MAE: False}
+SUPPRESSED: Final = f"suppressed: fewer than {SMALLEST_GROUP} rows"
+
+
+class GroupFigures(msgspec.Struct, frozen=True):
+    """What is shown of a group.
+
+    Attributes:
+        rows, labelled: how many; None: suppressed.
+        coverage: share of its rows that have a label; None: suppressed.
+        figures: rates and means by name; None: suppressed, or there is nothing to measure.
+    """
+
+    attribute: str
+    group: str
+    rows: int | None
+    labelled: int | None
+    coverage: float | None
+    figures: dict[str, float | None]
+
+
+class Disparity(msgspec.Struct, frozen=True):
+    """How far apart two groups are.
+
+    Attributes:
+        metric: as fairlearn and the monitor name it, `..._difference` or `..._ratio`.
+        first, second: the groups, that of the larger figure first.
+        first_value, second_value: their figures.
+        value, low, high: the difference or ratio, and its interval, which holds for all pairs of
+            the metric and attribute together.
+        tolerated: None: nobody has said what is.
+        reason: why the verdict is unknown.
+    """
+
+    attribute: str
+    metric: str
+    first: str
+    second: str
+    first_value: float
+    second_value: float
+    value: float | None
+    low: float | None
+    high: float | None
+    tolerated: float | None
+    verdict: Verdict
+    reason: str
+
+
+class Fairness(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of fairness.
+
+    Attributes:
+        rows, labelled: how many there were.
+        groups: of each attribute, the largest first.
+        others: by attribute, how many groups are not named: too small, or too many.
+        disparities: of each pair that is compared.
+        notes: what could not be compared, one sentence each.
+    """
+
+    rows: int
+    labelled: int
+    groups: tuple[GroupFigures, ...]
+    others: dict[str, int]
+    disparities: tuple[Disparity, ...]
+    notes: tuple[str, ...]
+
+
+def fairness(rows: ReportRows, config: ModelConfig) -> Fairness:
+    """Compare the groups of rows by what the configuration says of fairness."""
+    section = config.fairness
+    assert section is not None
+    groups, notes = by_attribute(rows.groups, rows.labelled), []
+    columns = _columns(rows, config)
+    means = _means(rows, config)
+    if CALIBRATION not in means and config.label_kind == "classes":
+        notes.append("calibration by group is not known: it needs labels and probabilities")
+    figures: list[GroupFigures] = []
+    found: list[Disparity] = []
+    for each in groups:
+        figures += _figures(each, columns, means)
+        if len(each.names) < 2:
+            notes.append(
+                f"{each.attribute}: there is nothing to compare, fewer than two groups have "
+                f"{SMALLEST_GROUP} rows"
+            )
+        found += _disparities(each, columns, means, config)
+    notes += [
+        f"{name}: no row has a group" for name in section.sensitive if name not in rows.groups
+    ]
+    return Fairness(
+        rows=rows.rows,
+        labelled=int(rows.labelled.sum()),
+        groups=tuple(figures),
+        others={each.attribute: each.others for each in groups if each.others},
+        disparities=tuple(found),
+        notes=tuple(notes),
+    )
+
+
+_Columns = Mapping[bool, tuple[np.ndarray, int]]
+
+
+def _columns(rows: ReportRows, config: ModelConfig) -> _Columns:
+    """Return what rows count as; none of a model of numbers."""
+    section, classes = config.fairness, config.outputs[0].classes or []
+    if section is None or section.favorable not in classes or rows.predicted is None:
+        return {}
+    at = classes.index(section.favorable)
+    selected = np.where(rows.predicted >= 0, rows.predicted == at, -1).astype(np.int64)
+    favorable = np.full(rows.rows, -1, np.int64)
+    if rows.labelled.any():
+        favorable[rows.labelled] = rows.labels == at
+    return columns_of(selected, favorable)
+
+
+def _means(rows: ReportRows, config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return what is averaged by group, NaN where it is not known; float64 [n] each."""
+    if not rows.labelled.any() or rows.predicted is None:
+        return {}
+    if config.label_kind == "numbers" and rows.predicted.ndim == 1:
+        error = np.full(rows.rows, np.nan)
+        answers = rows.predicted[rows.labelled].astype(np.float64)
+        error[rows.labelled] = answers - rows.labels.astype(np.float64)
+        return {MAE: np.abs(error), MEAN_ERROR: error}
+    classes = config.outputs[0].classes or []
+    if config.fairness is None or config.fairness.favorable not in classes or rows.scores is None:
+        return {}
+    at = classes.index(config.fairness.favorable)
+    scores = np.asarray(rows.scores, np.float64)
+    proper = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 1e-3) & rows.labelled
+    if not proper.any():
+        return {}
+    apart = np.full(rows.rows, np.nan)
+    truth = np.full(rows.rows, np.nan)
+    truth[rows.labelled] = rows.labels == at
+    apart[proper] = truth[proper] - scores[proper, at]
+    return {CALIBRATION: apart}
+
+
+def _figures(
+    groups: Groups, columns: _Columns, means: Mapping[str, np.ndarray]
+) -> Iterator[GroupFigures]:
+    by_name: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for rate in RATES if columns else ():
+        hits, rows = rate.of(groups.counts(*columns[rate.labelled]))
+        by_name[rate.name] = hits, rows
+    for name, values in means.items():
+        total, _, count = groups.sums(values)
+        by_name[name] = total, count
+    for at, name in enumerate(groups.names):
+        few = bool(groups.labelled_hidden[at])
+        yield GroupFigures(
+            groups.attribute,
+            name,
+            int(groups.rows[at]),
+            None if few else int(groups.labelled[at]),
+            None if few else float(groups.labelled[at] / groups.rows[at]),
+            {
+                figure: float(hits[at] / rows[at]) if rows[at] >= SMALLEST_GROUP else None
+                for figure, (hits, rows) in by_name.items()
+            },
+        )
+
+
+def _disparities(
+    groups: Groups, columns: _Columns, means: Mapping[str, np.ndarray], config: ModelConfig
+) -> Iterator[Disparity]:
+    for definition in DEFINITIONS if columns else ():
+        counts = groups.counts(*columns[definition.labelled])
+        pairs = _pairs(groups, counts, definition.rates, config)
+        for first, second in pairs:
+            alpha = np.array([ALPHA / len(pairs) / len(definition.rates)])
+            some = [
+                (rate, *(each[[first, second]] for each in rate.of(counts)))
+                for rate in definition.rates
+            ]
+            found = [
+                compare(hits[None], rows[None], alpha, _min_rows(config)) for _, hits, rows in some
+            ]
+            yield from _both(
+                groups, definition.name, (first, second), worst(found),
+                _leading([hits / np.maximum(rows, 1) for _, hits, rows in some]), config,
+            )  # fmt: skip
+    for name, values in means.items():
+        total, squares, rows = groups.sums(values)
+        size = len(groups.names)
+        pairs = list(combinations(range(size), 2))
+        for pair in pairs:
+            at = list(pair)
+            compared = compare_means(
+                total[None, at], squares[None, at], rows[None, at],
+                np.array([ALPHA / len(pairs)]), _min_rows(config), signed=_SIGNED[name],
+            )  # fmt: skip
+            shown = total[at] / np.maximum(rows[at], 1)
+            yield from _both(groups, name, pair, compared, shown, config)
+
+
+def _pairs(
+    groups: Groups, counts: np.ndarray, rates: Sequence[Rate], config: ModelConfig
+) -> list[tuple[int, int]]:
+    """Return whom the configuration wants to be compared; groups are in the order of their rows."""
+    size = len(groups.names)
+    section = config.fairness
+    assert section is not None
+    pairs = list(combinations(range(size), 2))
+    if section.reference == "each" or size < 2:
+        return pairs
+    with_whom = {0}
+    if section.reference == "best":
+        with_whom = set()
+        for rate in rates:
+            hits, rows = rate.of(counts)
+            share = hits / np.maximum(rows, 1) * (1 if rate.good else -1)
+            enough = rows >= _min_rows(config)
+            if enough.any():
+                with_whom.add(int(np.where(enough, share, -np.inf).argmax()))
+    return [pair for pair in pairs if with_whom & set(pair)]
+
+
+def _both(
+    groups: Groups,
+    name: str,
+    pair: tuple[int, int],
+    found: Comparisons,
+    values: np.ndarray,
+    config: ModelConfig,
+) -> Iterator[Disparity]:
+    """Return the difference and the ratio of a pair; no ratio of what has a sign."""
+    section = config.fairness
+    assert section is not None
+    tolerances = section.tolerance.model_dump(exclude_none=True)
+    order = np.argsort(-values, kind="stable")
+    names = [groups.names[pair[at]] for at in order]
+    sides = [("difference", "above", found.difference, found.low, found.high)]
+    if not _SIGNED.get(name):
+        sides.append(("ratio", "below", found.ratio, found.ratio_low, found.ratio_high))
+    for kind, direction, *numbers in sides:
+        metric = f"{name}_{kind}"
+        value, low, high = (_known(each[0]) for each in numbers)
+        tolerated = tolerances.get(metric)
+        verdict, reason = verdict_of(low, high, tolerated, direction)
+        shown = [float(values[at]) for at in order]
+        if found.compared[0] < 2:
+            verdict, reason, shown = "unknown", SUPPRESSED, [math.nan, math.nan]
+        elif low is None and tolerated is not None:
+            reason = f"a group has fewer than {_min_rows(config)} rows"
+        elif reason and tolerated is None:
+            reason = "no tolerance is set"
+        yield Disparity(
+            groups.attribute, metric, names[0], names[1], shown[0], shown[1], value, low, high,
+            tolerated, verdict, reason,
+        )  # fmt: skip
+
+
+def _leading(rates: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the two groups' values of the rate in which they are farthest apart."""
+    return max(rates, key=lambda two: abs(float(two[0] - two[1])))
+
+
+def _min_rows(config: ModelConfig) -> int:
+    assert config.fairness is not None
+    return config.fairness.min_rows
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
