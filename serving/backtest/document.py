@@ -32,13 +32,14 @@ article.page { border-color: var(--page); } article.ticket { border-color: var(-
 article.info { border-color: var(--info); }
 .dim { color: var(--dim); } article p { margin: .2em 0; }
 table { border-collapse: collapse; margin: .8em 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25em .8em; border-bottom: 1px solid var(--line); text-align: right; }
+th, td { padding: .25em .7em; border-bottom: 1px solid var(--line); text-align: right; }
 th { color: var(--dim); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 .wide { overflow-x: auto; }
 .bad { color: var(--page); font-weight: 600; } .unsure { color: var(--ticket); }
 .good { color: var(--good); }
-td.cell { text-align: center; } svg rect.bar { fill: var(--curve); }
+td { white-space: nowrap; } td.text { white-space: normal; }
+svg rect.bar { fill: var(--curve); }
 svg line.even { stroke: var(--dim); stroke-dasharray: 3 3; }
 svg line.whisker { stroke: var(--curve); } svg circle.dot { fill: var(--curve); }
 svg.square { max-width: 420px; }

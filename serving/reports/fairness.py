@@ -20,6 +20,7 @@ from serving.reports.rows import ReportRows
 
 ALPHA: Final = 0.05
 """Probability that any interval of one metric and attribute is wrong."""
+NO_TOLERANCE: Final = "no tolerance is set"
 CALIBRATION: Final = "calibration"
 MEAN_ERROR: Final = "mean_error"
 MAE: Final = "mae"
@@ -270,7 +271,7 @@ def _both(
         elif low is None and tolerated is not None:
             reason = f"a group has fewer than {_min_rows(config)} rows"
         elif reason and tolerated is None:
-            reason = "no tolerance is set"
+            reason = NO_TOLERANCE
         yield Disparity(
             groups.attribute, metric, names[0], names[1], shown[0], shown[1], value, low, high,
             tolerated, verdict, reason,

@@ -136,4 +136,4 @@ def _frame(found: Mapping[str, Mapping[str, float]] | None) -> str:
         for attribute, figures in found.items()
         for metric, value in figures.items()
     ]
-    return table(["attribute", "MetricFrame, shown groups", "value"], rows)
+    return table(["attribute", "MetricFrame over labelled rows of groups shown", "value"], rows)

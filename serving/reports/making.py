@@ -18,7 +18,7 @@ from serving.models.profile.files import REFERENCE
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.performance import known_thresholds
 from serving.monitoring.reports.drift import compared
-from serving.monitoring.reports.job import Columns, LoggedJob
+from serving.monitoring.reports.job import Columns, LoggedJob, plain
 from serving.reports.fairness import fairness
 from serving.reports.fairness_page import fairness_page
 from serving.reports.fairness_page import headline as of_fairness
@@ -135,9 +135,8 @@ def _of_columns(job: LoggedJob, entry: ModelEntry, rows: ReportRows) -> bytes:
     title = f"{entry.name} version {entry.version}"
     of_labels = ("label", "fairness")
     notes = [each for each in rows.notes if not any(word in each for word in of_labels)]
-    return makes(
-        title, what, entry.directory / REFERENCE, entry.config, rows.columns, job.format, notes
-    )
+    columns = {name: plain(values) for name, values in rows.columns.items()}
+    return makes(title, what, entry.directory / REFERENCE, entry.config, columns, job.format, notes)
 
 
 def _performance(job: LoggedJob, entry: ModelEntry, rows: ReportRows) -> bytes:

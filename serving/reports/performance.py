@@ -27,6 +27,8 @@ SMALLEST_PART: Final = 20
 MOST_CLASSES: Final = 12
 BINS: Final = 10
 
+NO_THRESHOLD: Final = "no threshold is set"
+
 Verdict = Literal["beyond", "within", "unknown"]
 
 
@@ -149,7 +151,7 @@ def verdict_of(
         direction: on which side of the threshold it is bad.
     """
     if threshold is None:
-        return "unknown", "no threshold is set"
+        return "unknown", NO_THRESHOLD
     if low is None or high is None:
         return "unknown", "there is no interval"
     if direction == "above":

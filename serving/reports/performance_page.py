@@ -47,7 +47,7 @@ def performance_page(title: str, about: str, notes: Sequence[str], found: Perfor
         ),
     ]
     axis = Axis(min(points), max(points))
-    for figure in found.over_time:
+    for figure in sorted(found.over_time, key=lambda each: each.threshold is None):
         if any(each.value is not None for each in figure.points):
             parts += [f"<h3>{figure.metric}</h3>", line(figure, axis)]
     parts += _confusion(found)

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
+from serving.reports.fairness import NO_TOLERANCE
+from serving.reports.performance import NO_THRESHOLD
+
 LONGEST: Final = 60
 """Characters of a name that clients have chosen."""
 NONE: Final = "-"
 """Stands where there is no number."""
+UNASKED: Final = (NO_THRESHOLD, NO_TOLERANCE)
 
 
 class Text(str):
@@ -77,7 +81,8 @@ def verdict(judged: str, reason: str, beyond: str, within: str) -> Marked:
         return Marked(beyond, "bad")
     if judged == "within":
         return Marked(within, "good")
-    return Marked(f"unknown: {reason}", "unsure")
+    # What nobody has asked to be judged must not drown what is not known.
+    return Marked(f"unknown: {reason}", "dim" if reason in UNASKED else "unsure")
 
 
 def name(text: str) -> Text:

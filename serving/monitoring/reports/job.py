@@ -100,6 +100,8 @@ def _columns(folder: Path, job: Job) -> dict[str, np.ndarray]:
 
 def plain(values: np.ndarray) -> np.ndarray:
     """Return numbers as float64 and everything else as text, [n]."""
+    if values.dtype.kind == "U":
+        return values
     if values.dtype.kind != "O":
         return values.astype(np.float64)
     return np.array(
