@@ -42,20 +42,23 @@ td { white-space: nowrap; } td.text { white-space: normal; }
 svg rect.bar { fill: var(--curve); }
 svg line.even { stroke: var(--dim); stroke-dasharray: 3 3; }
 svg line.whisker { stroke: var(--curve); } svg circle.dot { fill: var(--curve); }
+body.wide { max-width: 1240px; }
+td.bad, td.good, td.unsure, td.dim { min-width: 13em; }
 svg.square { max-width: 420px; }
 """
 
 
-def document(title: str, parts: Iterable[str]) -> str:
+def document(title: str, parts: Iterable[str], *, wide: bool = False) -> str:
     """Return the page.
 
     Args:
         title: plain text.
         parts: of the body, as HTML.
+        wide: whether there are tables with many columns.
     """
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>"
-        f"<body>{''.join(parts)}</body></html>\n"
+        f"<body{' class=wide' if wide else ''}>{''.join(parts)}</body></html>\n"
     )

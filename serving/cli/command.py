@@ -25,6 +25,7 @@ from serving.cli.monitors import monitors
 from serving.cli.predictions import predictions
 from serving.cli.reference import describe
 from serving.cli.replay import replay
+from serving.cli.report import report as report_of
 from serving.cli.status import status
 from serving.cli.up import up
 from serving.cli.watch import watch
@@ -45,6 +46,7 @@ for command in (up, watch, check, profile, convert, manifest):
 app.command("config")(describe)
 for command in (infer, findings, monitors, incidents, status, bill):
     app.command()(command)
+app.command("report")(report_of)
 app.add_typer(demo, name="demo")
 app.add_typer(labels, name="labels")
 for command in (predictions, replay, backtest, why, forget):

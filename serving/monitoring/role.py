@@ -120,8 +120,8 @@ class MonitorRole:
         fan_out = FanOut(self.service, recorded, (*own, *consumers), self._log)
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
-        self._reports = ReportRunner()
         place = None if log is None else place_of(log, data_dir)
+        self._reports = ReportRunner(place)
         self._causes = CauseRunner(place)
         self._predictions = LoggedPredictions(place)
         if log is not None:
@@ -297,9 +297,7 @@ class MonitorRole:
             watch = watches.watch(asked.model, asked.only)
         else:
             watch = watches.latest(asked.model, asked.version)
-        if asked.kind != "drift":
-            raise Unsupported(f"no report '{asked.kind[:40]}'; there is: drift")
-        return await self._reports.drift(watch.entry, watch.recent(), asked.format)
+        return await self._reports.report(watch.entry, asked, watch.recent)
 
 
 def step_aside() -> None:

@@ -64,7 +64,7 @@ def fairness_page(
         parts += _pairs([each for each in found.disparities if each.attribute == attribute])
     parts.append("<h2>The same by fairlearn</h2>")
     parts.append(_frame(metric_frame))
-    return document(title, parts)
+    return document(title, parts, wide=True)
 
 
 def headline(found: Fairness) -> str:

@@ -66,7 +66,7 @@ def performance_page(title: str, about: str, notes: Sequence[str], found: Perfor
         parts += ["<h2>Errors: answer minus truth</h2>", bars(found.residuals)]
     if found.parts:
         parts += ["<h2>By declared category</h2>", _measurements(found.parts)]
-    return document(title, parts)
+    return document(title, parts, wide=True)
 
 
 def headline(found: Performance) -> str:

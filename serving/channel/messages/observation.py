@@ -265,6 +265,8 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
         kind, format: the client's words, checked by the monitor.
         only: the version that the report is about, in the client's words; empty: the one that
             has answered last for `version`.
+        since, until: the earliest time of its rows and the first that is too late, in seconds
+            since the epoch; None: any.
     """
 
     model: str
@@ -272,6 +274,8 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
     kind: str
     format: str
     only: str = ""
+    since: float | None = None
+    until: float | None = None
 
 
 class PredictionsMeta(msgspec.Struct, array_like=True, frozen=True):

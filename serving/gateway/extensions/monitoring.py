@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Final
 from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
@@ -21,8 +23,12 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, ModelNotFound, NotFound
 from serving.incidents.requests import read_action, read_query
 from serving.protocol.ids import MAX_ID
+from serving.protocol.moments import window
 
-REPORTS = ("drift",)
+REPORTS: Final = ("drift", "performance", "fairness", "quality")
+FROM_LOG: Final = ("performance", "fairness")
+"""Those that are made from the log whatever is asked."""
+USUAL_SPAN: Final = "7d"
 
 _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
 
@@ -46,7 +52,7 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
 
     Raises:
         NotFound: no such report.
-        InvalidInput: the format is neither html nor json.
+        InvalidInput: the format is neither html nor json, or `last`, `since` and `until` are wrong.
         VersionNotFound: `version` names none that is watched.
     """
     entry = plane.resolve(name)
@@ -57,9 +63,15 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
     if wanted not in ("html", "json"):
         raise InvalidInput("format must be html or json")
     only = asked.get("version", [""])[-1]
-    message = await plane.publisher.request(
-        REPORT, ReportMeta(entry.name, entry.version, kind, wanted, only), model=entry.name
+    last, since, until = (asked.get(name, [None])[-1] for name in ("last", "since", "until"))
+    if kind in FROM_LOG and last is since is until is None:
+        last = USUAL_SPAN
+    first, end = (
+        None if each is None else each.timestamp()
+        for each in window(last, since, until, datetime.now(UTC), "")
     )
+    meta = ReportMeta(entry.name, entry.version, kind, wanted, only, first, end)
+    message = await plane.publisher.request(REPORT, meta, model=entry.name)
     reply = _decode_report(message.meta)
     return reply.content_type.encode("latin-1"), reply.body
 

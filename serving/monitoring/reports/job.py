@@ -13,9 +13,9 @@ TIMEOUT_S: Final = 120
 """Far more than a report takes: importing the libraries alone took 40 s on a very busy machine."""
 QUOTES: Final = 2
 """Exit code of the report process where its sentence quotes a library, and perhaps rows."""
-NOTHING: Final = 3
+NOTHING: Final = 10
 """Exit code where there is nothing to report on now."""
-NEVER: Final = 4
+NEVER: Final = 11
 """Exit code where the model, as it is configured, can have no such report."""
 JOB: Final = "job.json"
 CURRENT: Final = "current.npz"
