@@ -22,7 +22,6 @@ from serving.monitoring.reports.job import LoggedJob
 from serving.reports.rows import ReportRows
 
 NOON = 1_796_040_000.0
-NASTY = "<script>alert('x')</script>&\"'"
 
 LOANS: dict[str, Any] = {
     "format": "torch_export",
@@ -49,7 +48,7 @@ def config() -> ModelConfig:
     return ModelConfig.model_validate(LOANS)
 
 
-def make_rows(n: int = 4000, seed: int = 0) -> ReportRows:
+def rows_of(n: int = 4000, seed: int = 0) -> ReportRows:
     """Women are favoured less often than men by .2; the score is the probability of the truth."""
     rng = np.random.default_rng(seed)
     sex = rng.choice(np.array(["F", "M"], object), n)
@@ -104,15 +103,31 @@ def write_log(folder: Path, rows: ReportRows) -> None:
 
 
 @pytest.fixture
+def make_rows() -> Callable[..., ReportRows]:
+    return rows_of
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Callable[[ReportRows], ReportRows]:
+    """Writes rows to the log that jobs read."""
+
+    def write(rows: ReportRows) -> ReportRows:
+        write_log(tmp_path / "log", rows)
+        return rows
+
+    return write
+
+
+@pytest.fixture
 def rows() -> ReportRows:
-    return make_rows()
+    return rows_of()
 
 
 @pytest.fixture
 def version(tmp_path: Path, config: ModelConfig) -> Path:
     folder = tmp_path / "models" / "loans" / "1"
     folder.mkdir(parents=True)
-    before = make_rows(1000, 9)
+    before = rows_of(1000, 9)
     x = np.stack([before.columns["income"], before.columns["debt"]], axis=1)
     inputs = {"x": x, "words": before.columns["purpose"][:, None]}
     write_dataset(folder / "reference.parquet", Dataset(inputs), config)
