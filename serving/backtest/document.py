@@ -56,9 +56,10 @@ def document(title: str, parts: Iterable[str], *, wide: bool = False) -> str:
         parts: of the body, as HTML.
         wide: whether there are tables with many columns.
     """
+    body = '<body class="wide">' if wide else "<body>"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>"
-        f"<body{' class=wide' if wide else ''}>{''.join(parts)}</body></html>\n"
+        f"{body}{''.join(parts)}</body></html>\n"
     )

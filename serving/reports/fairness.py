@@ -196,16 +196,14 @@ def _disparities(
         pairs = _pairs(groups, counts, definition.rates, config)
         for first, second in pairs:
             alpha = np.array([ALPHA / len(pairs) / len(definition.rates)])
-            some = [
-                (rate, *(each[[first, second]] for each in rate.of(counts)))
-                for rate in definition.rates
-            ]
+            at = [first, second]
+            some = [(hits[at], rows[at]) for hits, rows in (r.of(counts) for r in definition.rates)]
             found = [
-                compare(hits[None], rows[None], alpha, _min_rows(config)) for _, hits, rows in some
+                compare(hits[None], rows[None], alpha, _min_rows(config)) for hits, rows in some
             ]
             yield from _both(
                 groups, definition.name, (first, second), worst(found),
-                _leading([hits / np.maximum(rows, 1) for _, hits, rows in some]), config,
+                _leading([hits / np.maximum(rows, 1) for hits, rows in some]), config,
             )  # fmt: skip
     for name, values in means.items():
         total, squares, rows = groups.sums(values)

@@ -154,7 +154,8 @@ def _performance(job: LoggedJob, entry: ModelEntry, rows: ReportRows) -> bytes:
 
 
 def _fairness(job: LoggedJob, entry: ModelEntry, rows: ReportRows) -> bytes:
-    if not rows.groups:
+    known = (each is not None for values in rows.groups.values() for each in values.tolist())
+    if not any(known):
         raise NothingToReport(
             f"no group of the {rows.rows} rows of model '{entry.name}' is known: its fairness is "
             "unknown; send sensitive attributes with requests or labels, and have them logged "
@@ -182,8 +183,8 @@ def _json(
             "title": _title(job, entry),
             "about": _about(rows),
             "summary": said,
-            "notes": list(notes),
-            **msgspec.to_builtins(found),
+            **(told := msgspec.to_builtins(found)),
+            "notes": [*notes, *told.get("notes", ())],
             **(more or {}),
         }
     )

@@ -75,7 +75,8 @@ def quality(
 
 def _shown(current: Columns, reference: Columns) -> tuple[list[str], Mapping[str, str]]:
     """Return the columns that Evidently can summarise, and why others are left out."""
-    kept, left_out = [], {}
+    kept: list[str] = []
+    left_out: dict[str, str] = {}
     for name, values in current.items():
         if not _has_values(values):
             left_out[name] = "no row has a value"

@@ -65,8 +65,8 @@ class ReportRows:
 
 def most_rows(config: ModelConfig) -> int:
     """Return how many rows of a model a report reads at most."""
-    values = sum(math.prod(max(size, 1) for size in (spec.shape or [1])[1:])
-                 for spec in (*config.inputs, *config.outputs))  # fmt: skip
+    shapes = [each.shape for each in config.inputs] + [each.shape for each in config.outputs]
+    values = sum(math.prod(max(size, 1) for size in (shape or [1])[1:]) for shape in shapes)
     return max(min(MOST_ROWS, MOST_BYTES // (8 * max(values, 1))), 1000)
 
 

@@ -58,7 +58,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _cell(value: str) -> str:
     if isinstance(value, Marked):
         return f'<td class="text {value.mark}">{escape(value)}</td>'
-    return f"<td{' class=text' if isinstance(value, Text) else ''}>{escape(value)}</td>"
+    word = ' class="text"' if isinstance(value, Text) else ""
+    return f"<td{word}>{escape(value)}</td>"
 
 
 def number(value: float | None, none: str = NONE) -> str:
@@ -97,7 +98,8 @@ def heading(text: str, level: int = 1) -> str:
 
 def paragraph(text: str, mark: str = "") -> str:
     """Return a paragraph."""
-    return f"<p{f' class={mark}' if mark else ''}>{escape(text)}</p>"
+    kind = f' class="{mark}"' if mark else ""
+    return f"<p{kind}>{escape(text)}</p>"
 
 
 def items(texts: Iterable[str]) -> str:

@@ -95,10 +95,11 @@ def write_log(folder: Path, rows: ReportRows) -> None:
             sensitive={"sex": rows.groups["sex"][part].tolist()},
         ))  # fmt: skip
     known = np.flatnonzero(rows.labelled)
-    writer.offer_labels(LabelRows(
-        "loans", "1", [f"r{at}" for at in known], [0] * len(known),
-        (rows.times[known] + 3600).tolist(), rows.labels.tolist(),
-    ))  # fmt: skip
+    if len(known):
+        writer.offer_labels(LabelRows(
+            "loans", "1", [f"r{at}" for at in known], [0] * len(known),
+            (rows.times[known] + 3600).tolist(), rows.labels.tolist(),
+        ))  # fmt: skip
     writer.close()
 
 
