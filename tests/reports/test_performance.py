@@ -7,7 +7,13 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, mean_absolute_error
 
 from serving.config import ModelConfig
+from serving.config.performance_thresholds import thresholds
 from serving.reports.performance import calibration, performance, verdict_of
+
+
+@pytest.fixture
+def limits(config):
+    return thresholds(config.monitors.performance, config.label_kind)
 
 
 def overall(found):
@@ -25,10 +31,9 @@ def test_metrics_are_those_of_scikit_learn(rows, config):
     assert (found.rows, found.labelled) == (rows.rows, len(rows.labels))
 
 
-def test_points_over_time_are_of_all_labelled_rows(rows, config):
-    [figure] = [
-        each for each in performance(rows, config, {}, "1").over_time if each.metric == "accuracy"
-    ]
+def test_points_over_time_are_of_all_labelled_rows(rows, config, limits):
+    found = performance(rows, config, limits, "1")
+    [figure] = [each for each in found.over_time if each.metric == "accuracy"]
     right = rows.predicted[rows.labelled] == rows.labels
     runs = np.array_split(right, len(figure.points))
     assert [each.value for each in figure.points] == pytest.approx([r.mean() for r in runs])
@@ -36,10 +41,10 @@ def test_points_over_time_are_of_all_labelled_rows(rows, config):
     assert figure.threshold == 0.7
 
 
-def test_a_fall_of_accuracy_is_seen_where_it_is(rows, config):
+def test_a_fall_of_accuracy_is_seen_where_it_is(rows, config, limits):
     predicted = rows.predicted.copy()
     predicted[3000:] = 1 - predicted[3000:]
-    found = performance(replace(rows, predicted=predicted), config, {}, "1")
+    found = performance(replace(rows, predicted=predicted), config, limits, "1")
     [figure] = [each for each in found.over_time if each.metric == "accuracy"]
     off = [each.time for each in figure.points if each.breached]
     assert off
@@ -57,10 +62,11 @@ def test_categories_have_figures_of_their_own_and_small_ones_none(rows, config):
     assert boat.reason == "fewer than 20 labelled rows"
 
 
-def test_learnt_thresholds_count_and_declared_ones_go_before(rows, config):
-    found = overall(performance(rows, config, {"accuracy": 0.1, "auroc": 0.6}, "1"))
-    assert found["accuracy"].threshold == 0.7
+def test_only_metrics_with_a_threshold_have_a_verdict(rows, config):
+    found = overall(performance(rows, config, {"auroc": 0.6}, "1"))
     assert (found["auroc"].threshold, found["auroc"].verdict) == (0.6, "within")
+    assert (found["accuracy"].threshold, found["accuracy"].verdict) == (None, "unknown")
+    assert found["accuracy"].reason == "no threshold is set"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,8 @@ def test_numbers_have_errors_in_place_of_classes(rows, config):
     truth = rng.normal(size=rows.rows)
     answers = truth + rng.normal(0.2, 0.1, rows.rows)
     some = replace(rows, predicted=answers, scores=None, labels=truth[rows.labelled])
-    found = performance(some, numbers, {}, "1")
+    limits = thresholds(numbers.monitors.performance, numbers.label_kind)
+    found = performance(some, numbers, limits, "1")
     mae = mean_absolute_error(some.labels, answers[rows.labelled])
     assert overall(found)["mae"].value == pytest.approx(mae)
     assert overall(found)["mae"].verdict == "within"
