@@ -16,7 +16,7 @@ LEFT: Final = 8
 _LANE: Final = 22
 _HEIGHT: Final = 120
 _AXIS: Final = 20
-_STEPS_S: Final = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400,
+_STEPS_S: Final = (1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400,
                    7 * 86_400, 14 * 86_400, 30 * 86_400, 90 * 86_400, 365 * 86_400)  # fmt: skip
 _MOST_TICKS: Final = 9
 
@@ -40,7 +40,7 @@ class Axis:
         """Yield where marks lie, and what is written at them."""
         span = self.last - self.first
         step = next((each for each in _STEPS_S if span / each <= _MOST_TICKS), span / _MOST_TICKS)
-        form = "%Y-%m-%d" if step >= 86_400 else "%m-%d %H:%M"
+        form = "%Y-%m-%d" if step >= 86_400 else "%m-%d %H:%M" if step >= 60 else "%H:%M:%S"
         time = (self.first // step + 1) * step
         while time < self.last:
             yield self.x(time), datetime.fromtimestamp(time, UTC).strftime(form)
@@ -111,6 +111,12 @@ def line(figure: Figure, axis: Axis) -> str:
             f"{figure.threshold:.4g}</text>"
         )
     path = f'<polyline points="{" ".join(where(each, each.value) for each in points)}"/>'
+    if len(points) == 1:  # no line
+        [only] = points
+        x, _, at_value = where(only, only.value).partition(",")
+        path = f'<circle class="dot" cx="{x}" cy="{at_value}" r="2.5"/>'
+        if banded:
+            path += f'<polyline points="{where(only, only.low)} {where(only, only.high)}"/>'
     dots = "".join(
         f'<circle cx="{axis.x(each.time):.1f}" cy="{y(each.value or 0.0):.1f}" r="2.5"/>'
         for each in points

@@ -42,9 +42,10 @@ td { white-space: nowrap; } td.text { white-space: normal; }
 svg rect.bar { fill: var(--curve); }
 svg line.even { stroke: var(--dim); stroke-dasharray: 3 3; }
 svg line.whisker { stroke: var(--curve); } svg circle.dot { fill: var(--curve); }
-body.wide { max-width: 1240px; }
+body.wide { max-width: 1240px; } body.wide th, body.wide td { padding: .25em .5em; }
 td.bad, td.good, td.unsure, td.dim { min-width: 13em; }
 svg.square { max-width: 420px; }
+summary { color: var(--dim); cursor: pointer; margin: .8em 0; }
 """
 
 

@@ -15,7 +15,7 @@ from monitors.fairness.definitions import DEFINITIONS, Rate
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from serving.config import ModelConfig
 from serving.reports.group_counts import RATES, Groups, by_attribute, columns_of
-from serving.reports.performance import Verdict, verdict_of
+from serving.reports.performance import UNDECIDED, Verdict, verdict_of
 from serving.reports.rows import ReportRows
 
 ALPHA: Final = 0.05
@@ -270,6 +270,8 @@ def _both(
             reason = f"a group has fewer than {_min_rows(config)} rows"
         elif reason and tolerated is None:
             reason = NO_TOLERANCE
+        elif reason == UNDECIDED:
+            reason = "what is tolerated lies in the interval: more rows would tell"
         yield Disparity(
             groups.attribute, metric, names[0], names[1], shown[0], shown[1], value, low, high,
             tolerated, verdict, reason,

@@ -9,6 +9,7 @@ from monitors.fairness.group_bounds import SMALLEST_GROUP
 from serving.backtest.document import document
 from serving.reports.fairness import Disparity, Fairness, GroupFigures
 from serving.reports.tables import (
+    INDEPENDENT,
     Text,
     between,
     heading,
@@ -21,7 +22,8 @@ from serving.reports.tables import (
 )
 
 MOST_PAIRS: Final = 60
-"""Pairs of an attribute that are shown, the worst first; all are in the JSON."""
+"""Rows of a table that are shown, the worst first; all are in the JSON."""
+HIDDEN: Final = "hidden"
 _HEADS: Final = (
     "metric", "groups", "figures", "value", "interval of 95 %", "tolerated", "verdict",
 )  # fmt: skip
@@ -49,6 +51,11 @@ def fairness_page(
         paragraph(about),
         paragraph(headline(found)),
         items([*notes, *found.notes]),
+        paragraph(
+            f"Groups with at least {SMALLEST_GROUP} rows are named. Figures of fewer rows are "
+            f"{HIDDEN}, and so are counts that would tell them from a total. {INDEPENDENT}",
+            "dim",
+        ),
     ]
     attributes = list(dict.fromkeys(each.attribute for each in found.groups))
     for attribute in attributes:
@@ -89,16 +96,15 @@ def headline(found: Fairness) -> str:
 def _groups(found: Sequence[GroupFigures]) -> str:
     names = list(found[0].figures)
     heads = ["group", "rows", "with label", "coverage", *(each.replace("_", " ") for each in names)]
-    hidden = "suppressed"
     return table(
         heads,
         [
             [
                 name(each.group),
-                hidden if each.rows is None else str(each.rows),
-                hidden if each.labelled is None else str(each.labelled),
-                hidden if each.coverage is None else f"{each.coverage:.1%}",
-                *(number(each.figures[figure], hidden) for figure in names),
+                HIDDEN if each.rows is None else str(each.rows),
+                HIDDEN if each.labelled is None else str(each.labelled),
+                HIDDEN if each.coverage is None else f"{each.coverage:.1%}",
+                *(number(each.figures[figure], HIDDEN) for figure in names),
             ]
             for each in found
         ],
@@ -108,19 +114,32 @@ def _groups(found: Sequence[GroupFigures]) -> str:
 def _pairs(found: Sequence[Disparity]) -> list[str]:
     if not found:
         return [paragraph("There is nothing to compare.", "unsure")]
-    order = sorted(found, key=lambda each: (each.tolerated is None, _RANK[each.verdict]))
+    judged = [each for each in found if each.tolerated is not None]
+    others = [each for each in found if each.tolerated is None]
+    parts = _table(sorted(judged, key=lambda each: _RANK[each.verdict])) if judged else []
+    if others:
+        what = f"{len(others)} comparisons for which no tolerance is set"
+        parts += [f"<details{'' if judged else ' open'}><summary>{what}</summary>"]
+        parts += [*_table(others), "</details>"]
+    return parts
+
+
+def _table(found: Sequence[Disparity]) -> list[str]:
     rows = [
         [
             Text(each.metric), name(f"{each.first} / {each.second}"),
             f"{number(each.first_value)} / {number(each.second_value)}", number(each.value),
             between(each.low, each.high), number(each.tolerated),
-            verdict(each.verdict, each.reason, "beyond what is tolerated", "within tolerance"),
+            verdict(
+                each.verdict, each.reason, "beyond what is tolerated", "within tolerance",
+                asked=each.tolerated is not None,
+            ),
         ]
-        for each in order[:MOST_PAIRS]
+        for each in found[:MOST_PAIRS]
     ]  # fmt: skip
     parts = [table(_HEADS, rows)]
-    if len(order) > MOST_PAIRS:
-        parts.append(paragraph(f"{len(order) - MOST_PAIRS} more are in the JSON.", "dim"))
+    if len(found) > MOST_PAIRS:
+        parts.append(paragraph(f"{len(found) - MOST_PAIRS} more are in the JSON.", "dim"))
     return parts
 
 

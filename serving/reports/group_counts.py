@@ -43,7 +43,6 @@ class Groups:
         rows, labelled: by group, int64 [groups].
         hidden, labelled_hidden: whose counts are not shown, bool [groups].
         others: how many groups are not named: too small, or too many.
-        unknown: rows without a group.
     """
 
     attribute: str
@@ -90,16 +89,23 @@ def by_attribute(groups: Mapping[str, np.ndarray], labelled: np.ndarray) -> list
         groups: values by attribute, None where there is none; objects [n] each.
         labelled: which rows have a label, bool [n].
     """
-    by_name = {name: values.tolist() for name, values in groups.items()}
-    if len(by_name) > 1:
-        by_name[INTERSECTION.join(by_name)] = [
-            None if None in of_row else INTERSECTION.join(of_row)
-            for of_row in zip(*by_name.values(), strict=True)
+    by_name: dict[str, list[_Group | None]] = {
+        name: [None if each is None else (each,) for each in values.tolist()]
+        for name, values in groups.items()
+    }
+    if len(groups) > 1:
+        by_name[INTERSECTION.join(groups)] = [
+            None if None in of_row else of_row
+            for of_row in zip(*(values.tolist() for values in groups.values()), strict=True)
         ]
     return [_groups(name, values, labelled) for name, values in by_name.items()]
 
 
-def _groups(attribute: str, values: Sequence[str | None], labelled: np.ndarray) -> Groups:
+_Group = tuple[str, ...]
+"""A value of each attribute."""
+
+
+def _groups(attribute: str, values: Sequence[_Group | None], labelled: np.ndarray) -> Groups:
     counts = Counter(each for each in values if each is not None)
     names, of_name = zip(*counts.most_common(), strict=True) if counts else ((), ())
     # Those that are not named count where it is decided what may be shown of the others.
@@ -107,20 +113,30 @@ def _groups(attribute: str, values: Sequence[str | None], labelled: np.ndarray) 
     codes = np.array([-1 if each is None else place[each] for each in values], np.int64)
     rows = np.array(of_name, np.int64)
     with_label = np.bincount(codes[labelled & (codes >= 0)], minlength=len(names))
-    hidden = suppressed(rows)
+    totals = _totals(names)
+    hidden = suppressed(rows, totals)
     named = np.flatnonzero(~hidden)[:MOST_GROUPS]
     new = np.full(len(names) + 1, -1, np.int64)  # the last one is for rows without a group
     new[named] = np.arange(len(named))
     return Groups(
         attribute,
-        tuple(names[at] for at in named),
+        tuple(INTERSECTION.join(names[at]) for at in named),
         new[codes],
         rows[named],
         with_label[named],
         hidden[named],
-        suppressed(with_label)[named],
+        suppressed(with_label, totals)[named],
         len(names) - len(named),
     )
+
+
+def _totals(names: Sequence[_Group]) -> list[np.ndarray]:
+    """Return the places that have a value of an attribute in common: it is shown by itself."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for at, values in enumerate(names):
+        for which, value in enumerate(values if len(values) > 1 else ()):
+            found.setdefault((which, value), []).append(at)
+    return [np.array(each, np.int64) for each in found.values()]
 
 
 def columns_of(selected: np.ndarray, favorable: np.ndarray) -> dict[bool, tuple[np.ndarray, int]]:

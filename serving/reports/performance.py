@@ -28,6 +28,7 @@ MOST_CLASSES: Final = 12
 BINS: Final = 10
 
 NO_THRESHOLD: Final = "no threshold is set"
+UNDECIDED: Final = "the threshold lies in the interval: more labelled rows would tell"
 
 Verdict = Literal["beyond", "within", "unknown"]
 
@@ -160,7 +161,7 @@ def verdict_of(
         return "beyond", ""
     if low >= threshold:
         return "within", ""
-    return "unknown", "the threshold lies in the interval: more labelled rows would tell"
+    return "unknown", UNDECIDED
 
 
 def _over_time(

@@ -9,6 +9,7 @@ from serving.backtest.document import document
 from serving.reports.charts import bars, calibration
 from serving.reports.performance import Measurement, Performance
 from serving.reports.tables import (
+    INDEPENDENT,
     NONE,
     Text,
     between,
@@ -39,6 +40,7 @@ def performance_page(title: str, about: str, notes: Sequence[str], found: Perfor
         items(notes),
         "<h2>All labelled rows</h2>",
         _measurements(found.overall),
+        paragraph(INDEPENDENT, "dim"),
         "<h2>Over time</h2>",
         paragraph(
             "Each point is of as many labelled rows as the others, with its interval of 95 %. The "
@@ -94,7 +96,10 @@ def _measurements(found: Sequence[Measurement]) -> str:
         [
             Text(each.metric), number(each.value), between(each.low, each.high),
             number(each.threshold), str(each.rows),
-            verdict(each.verdict, each.reason, "beyond the threshold", "within the threshold"),
+            verdict(
+                each.verdict, each.reason, "beyond the threshold", "within the threshold",
+                asked=each.threshold is not None,
+            ),
         ]
         for each in found
     ]  # fmt: skip

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from serving.reports.fairness import NO_TOLERANCE
-from serving.reports.performance import NO_THRESHOLD
-
 LONGEST: Final = 60
 """Characters of a name that clients have chosen."""
 NONE: Final = "-"
 """Stands where there is no number."""
-UNASKED: Final = (NO_THRESHOLD, NO_TOLERANCE)
+INDEPENDENT: Final = (
+    "Intervals hold for rows that are independent; where rows repeat or follow each other, they "
+    "are too narrow."
+)
 
 
 class Text(str):
@@ -76,14 +76,21 @@ def between(low: float | None, high: float | None) -> str:
     return f"{number(low, '-∞')} … {number(high, '∞')}"
 
 
-def verdict(judged: str, reason: str, beyond: str, within: str) -> Marked:
-    """Return a verdict; unknown comes with its reason."""
+def verdict(judged: str, reason: str, beyond: str, within: str, *, asked: bool) -> Marked:
+    """Return a verdict; unknown comes with its reason.
+
+    Args:
+        judged: `beyond`, `within` or `unknown`.
+        reason: why it is unknown.
+        beyond, within: what is written in their place.
+        asked: whether anybody has said what to judge by.
+    """
     if judged == "beyond":
         return Marked(beyond, "bad")
     if judged == "within":
         return Marked(within, "good")
     # What nobody has asked to be judged must not drown what is not known.
-    return Marked(f"unknown: {reason}", "dim" if reason in UNASKED else "unsure")
+    return Marked(f"unknown: {reason}", "unsure" if asked else "dim")
 
 
 def name(text: str) -> Text:

@@ -19,3 +19,16 @@ from serving.reports.suppression import suppressed
 )
 def test_small_counts_are_hidden_and_cannot_be_told_from_the_total(counts, hidden):
     assert suppressed(np.array(counts, np.int64)).tolist() == hidden
+
+
+def test_no_total_of_a_table_tells_a_cell():
+    #        Berlin Bremen Kiel
+    table = [[300, 200, 14],  # women
+             [290, 210, 60]]  # men  # fmt: skip
+    counts = np.array(table, np.int64).ravel()
+    cells = np.arange(6).reshape(2, 3)
+    hidden = suppressed(counts, [*cells, *cells.T]).reshape(2, 3)
+    assert hidden[0, 2]
+    for line in (*hidden, *hidden.T):
+        assert line.sum() != 1, "the total of a row or a column would tell it"
+    assert hidden.sum() == 4

@@ -62,8 +62,7 @@ class ReportRunner:
     ) -> ReportReply:
         """Make a report of any kind: from the log, or from recent rows.
 
-        Reports of drift and quality are of recent rows where nobody asks for a time, or nothing is
-        logged.
+        Reports of drift and quality are of recent rows where nobody asks for a time.
 
         Args:
             entry: the model version.
@@ -87,18 +86,14 @@ class ReportRunner:
             since=asked.since,
             until=asked.until,
         )
-        of_columns = asked.kind in OF_COLUMNS
-        if of_columns and (self._place is None or asked.since is asked.until is None):
+        if asked.kind in OF_COLUMNS and asked.since is asked.until is None:
             columns = recent()
             if asked.kind == "drift":
                 return await self.drift(entry, columns, asked.format)
             _require_rows(entry, columns)
             return await self._made(entry, structs.replace(job, columns=tuple(columns)), columns)
         if self._place is None:
-            raise Unsupported(
-                f"a report of {asked.kind} is made from the prediction log, and nothing is logged "
-                "(`log: null` in vigil.yaml)"
-            )
+            raise Unsupported(_no_log(asked.kind))
         job = structs.replace(job, url=self._place.url, spool=str(self._place.spool))
         return await self._made(entry, job, {})
 
@@ -150,6 +145,13 @@ class ReportRunner:
             raise
         finally:
             self._busy = False
+
+
+def _no_log(kind: str) -> str:
+    nothing = "nothing is logged (`log: null` in vigil.yaml)"
+    if kind in OF_COLUMNS:
+        return f"{nothing}: without last, since and until the report of {kind} is of recent rows"
+    return f"a report of {kind} is made from the prediction log, and {nothing}"
 
 
 def _require_rows(entry: ModelEntry, columns: Columns) -> None:
