@@ -16,6 +16,8 @@ LEFT: Final = 8
 _LANE: Final = 22
 _HEIGHT: Final = 120
 _AXIS: Final = 20
+_LABEL: Final = 30
+"""Half of what a label is wide: nearer to an end it would be cut off."""
 _STEPS_S: Final = (1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400,
                    7 * 86_400, 14 * 86_400, 30 * 86_400, 90 * 86_400, 365 * 86_400)  # fmt: skip
 _MOST_TICKS: Final = 9
@@ -43,7 +45,9 @@ class Axis:
         form = "%Y-%m-%d" if step >= 86_400 else "%m-%d %H:%M" if step >= 60 else "%H:%M:%S"
         time = (self.first // step + 1) * step
         while time < self.last:
-            yield self.x(time), datetime.fromtimestamp(time, UTC).strftime(form)
+            x = self.x(time)
+            if _LABEL < x < WIDTH - _LABEL:
+                yield x, datetime.fromtimestamp(time, UTC).strftime(form)
             time += step
 
     def marks(self, height: float) -> str:

@@ -18,6 +18,7 @@ from serving.config.objectives import Slo
 from serving.config.one_of import OneOf
 from serving.config.performance_thresholds import check_thresholds
 from serving.config.remote import Remote
+from serving.config.reports import Reports
 from serving.config.section import Section
 from serving.config.slices import slice_conditions
 from serving.config.tensor_specs import InputSpec, OutputSpec
@@ -97,6 +98,7 @@ class ModelConfig(Section):
     expose_flags: bool = Field(False, description="Tell clients which guards flagged a request.")
     monitors: Monitors = Field(default_factory=Monitors)
     fairness: Fairness | None = None
+    reports: Reports | None = None
     explain: Explain | None = Field(default_factory=Explain)
     slo: Slo | None = None
     log: ModelLog | None = Field(
@@ -113,6 +115,15 @@ class ModelConfig(Section):
                 f"{' or '.join(names_of(lambda each: each.conversion))} of it"
             )
         return value
+
+    @model_validator(mode="after")
+    def _check_reports(self) -> ModelConfig:
+        if self.reports and "fairness" in self.reports.kinds and self.fairness is None:
+            raise ValueError(
+                "reports.kinds names fairness, which needs the section `fairness` with the "
+                "sensitive attributes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_slices(self) -> ModelConfig:

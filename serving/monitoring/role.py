@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,18 +33,21 @@ from serving.channel.registry_client import RegistryClient
 from serving.config import Log
 from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
-from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.errors import ModelFailed, Unsupported, VigilError, unknown_model
 from serving.log.place import place_of
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.causes.runner import CauseRunner
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.forget_orders import ForgetOrders
+from serving.monitoring.model_monitors import ModelMonitors
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.predictions import QUESTIONS, LoggedPredictions
 from serving.monitoring.recorded_clock import RecordedClock
+from serving.monitoring.reports.kept import KeptReports
 from serving.monitoring.reports.runner import ReportRunner
+from serving.monitoring.reports.schedule import ReportSchedule
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.shared_pairs import SharedPairs
 from serving.monitoring.sinks.cloudevents import sink_of
@@ -69,6 +72,7 @@ _ORDERS: Final = (observation.LABELS, observation.LABELS_WANTED, observation.RES
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_monitors = msgspec.msgpack.Decoder(MonitorsMeta).decode
+_decode_reports = msgspec.msgpack.Decoder(observation.ReportsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
 _decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
 _decode_cause = msgspec.msgpack.Decoder(CauseMeta).decode
@@ -122,6 +126,8 @@ class MonitorRole:
         self._intake = self._persistence.intake
         place = None if log is None else place_of(log, data_dir)
         self._reports = ReportRunner(place)
+        kept = KeptReports(data_dir / "reports")
+        self._schedule = ReportSchedule(self._reports, kept, self._newest_of_each, clock)
         self._causes = CauseRunner(place)
         self._predictions = LoggedPredictions(place)
         if log is not None:
@@ -165,6 +171,7 @@ class MonitorRole:
             await self._server.start(address)
         self._keep(self._persistence.save_regularly(self._checkpoint_s))
         self._keep(self._tell_findings(self._registry))
+        self._keep(self._schedule.run())
         return address
 
     async def stop(self) -> None:
@@ -278,6 +285,9 @@ class MonitorRole:
             return msgspec.json.encode(self.service.watched(wanted.model, wanted.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.REPORTS:
+            model = _decode_reports(message.meta).model
+            return msgspec.json.encode(self._schedule.told(self._newest(model).entry))
         if message.kind == CAUSE:
             asked_cause = _decode_cause(message.meta)
             return await self._causes.find(asked_cause, self._entries(asked_cause.model))
@@ -291,7 +301,19 @@ class MonitorRole:
         """Return the versions of a model that are judged here, the newest last."""
         return [watch.entry for watch in reversed(self.service.watches.newest_first(model))]
 
+    def _newest(self, model: str) -> ModelMonitors:
+        found = self.service.watches.newest_first(model)
+        if not found:
+            raise unknown_model(model[:200])
+        return found[0]
+
+    def _newest_of_each(self) -> Iterator[ModelMonitors]:
+        for model in {each.entry.name for each in self.service.watches}:
+            yield self._newest(model)
+
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
+        if asked.kept:
+            return self._schedule.read(asked.model, asked.kind, asked.kept)
         watches = self.service.watches
         if asked.only:
             watch = watches.watch(asked.model, asked.only)

@@ -19,6 +19,7 @@ from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.performance import known_thresholds
 from serving.monitoring.reports.drift import compared
 from serving.monitoring.reports.job import Columns, LoggedJob, plain
+from serving.monitoring.reports.possible import require
 from serving.reports.fairness import fairness
 from serving.reports.fairness_page import fairness_page
 from serving.reports.fairness_page import headline as of_fairness
@@ -28,6 +29,7 @@ from serving.reports.performance_page import headline as of_performance
 from serving.reports.performance_page import performance_page
 from serving.reports.quality import quality
 from serving.reports.rows import ReportRows, most_rows, read_rows, recent_rows, with_note
+from serving.reports.tables import INDEPENDENT
 
 LEAST_ROWS: Final = 30
 """Fewer rows say nothing about a distribution."""
@@ -59,30 +61,6 @@ def make(job: LoggedJob, recent: Columns) -> bytes:
     if job.kind == "performance":
         return _performance(job, entry, rows)
     return _fairness(job, entry, rows)
-
-
-def require(kind: str, entry: ModelEntry) -> None:
-    """Check that a model can have such a report.
-
-    Raises:
-        Unsupported: it cannot; the message says what to change.
-    """
-    config = entry.config
-    if kind == "drift" and not (entry.directory / REFERENCE).is_file():
-        raise Unsupported(
-            f"model '{entry.name}' has no {REFERENCE} beside its weights, with rows to compare "
-            f"with; `vigil profile {entry.name} --data FILE` leaves one"
-        )
-    if kind == "performance" and config.label_kind is None:
-        raise Unsupported(
-            f"model '{entry.name}' answers neither classes, numbers nor rankings, so that it has "
-            "no labels and no report of performance"
-        )
-    if kind == "fairness" and config.fairness is None:
-        raise Unsupported(
-            f"model '{entry.name}' has no section `fairness` in its model.yaml; name the sensitive "
-            "attributes there"
-        )
 
 
 def _logged(job: LoggedJob, entry: ModelEntry) -> ReportRows:
@@ -184,7 +162,7 @@ def _json(
             "about": _about(rows),
             "summary": said,
             **(told := msgspec.to_builtins(found)),
-            "notes": [*notes, *told.get("notes", ())],
+            "notes": [*notes, *told.get("notes", ()), INDEPENDENT],
             **(more or {}),
         }
     )

@@ -12,6 +12,7 @@ Kinds of messages (meta struct, then reply):
 - `labels_wanted`: `LabelsWantedMeta`, answered with `LabelsWantedReply`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
+- `reports`: `ReportsMeta`, answered with JSON as bytes.
 - `predictions`: `PredictionsMeta`, answered with JSON as bytes.
 - `logged_inputs`: `LoggedInputsMeta`, answered with `LoggedInputsReply` and the inputs as tensors.
 - `half`: `HalfMeta`, answered with `HalfReply`; sent where several gateways take halves of pairs.
@@ -33,6 +34,7 @@ LABELS: Final = "labels"
 LABELS_WANTED: Final = "labels_wanted"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
+REPORTS: Final = "reports"
 PREDICTIONS: Final = "predictions"
 LOGGED_INPUTS: Final = "logged_inputs"
 HALF: Final = "half"
@@ -267,6 +269,7 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
             has answered last for `version`.
         since, until: the earliest time of its rows and the first that is too late, in seconds
             since the epoch; None: any.
+        kept: id of one that was made earlier, in the client's words; empty: a new one.
     """
 
     model: str
@@ -276,6 +279,13 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
     only: str = ""
     since: float | None = None
     until: float | None = None
+    kept: str = ""
+
+
+class ReportsMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Asks which reports there can be of a model, and which are kept."""
+
+    model: str
 
 
 class PredictionsMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -13,10 +13,12 @@ from serving.channel.messages.observation import (
     FINDINGS,
     PREDICTIONS,
     REPORT,
+    REPORTS,
     FindingsMeta,
     PredictionsMeta,
     ReportMeta,
     ReportReply,
+    ReportsMeta,
 )
 from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.dataplane.handler import DataPlane
@@ -25,7 +27,7 @@ from serving.incidents.requests import read_action, read_query
 from serving.protocol.ids import MAX_ID
 from serving.protocol.moments import window
 
-REPORTS: Final = ("drift", "performance", "fairness", "quality")
+KINDS: Final = ("drift", "performance", "fairness", "quality")
 FROM_LOG: Final = ("performance", "fairness")
 """Those that are made from the log whatever is asked."""
 USUAL_SPAN: Final = "7d"
@@ -47,17 +49,24 @@ async def monitors(plane: DataPlane, name: str) -> bytes:
     return msgspec.msgpack.decode(message.meta, type=bytes)
 
 
+async def reports(plane: DataPlane, name: str) -> bytes:
+    """Return which reports there can be of a model, and which are kept, as JSON."""
+    entry = plane.resolve(name)
+    message = await plane.publisher.request(REPORTS, ReportsMeta(entry.name), model=entry.name)
+    return msgspec.msgpack.decode(message.meta, type=bytes)
+
+
 async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[bytes, bytes]:
     """Return content type and body of a report.
 
     Raises:
-        NotFound: no such report.
+        NotFound: no such report, or none is kept with the id `kept`.
         InvalidInput: the format is neither html nor json, or `last`, `since` and `until` are wrong.
         VersionNotFound: `version` names none that is watched.
     """
     entry = plane.resolve(name)
-    if kind not in REPORTS:
-        raise NotFound(f"no report '{kind[:40]}'; there is: {', '.join(REPORTS)}")
+    if kind not in KINDS:
+        raise NotFound(f"no report '{kind[:40]}'; there is: {', '.join(KINDS)}")
     asked = parse_qs(query.decode("latin-1"))
     wanted = asked.get("format", ["html"])[-1]
     if wanted not in ("html", "json"):
@@ -70,7 +79,8 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
         None if each is None else each.timestamp()
         for each in window(last, since, until, datetime.now(UTC), "")
     )
-    meta = ReportMeta(entry.name, entry.version, kind, wanted, only, first, end)
+    kept = asked.get("kept", [""])[-1]
+    meta = ReportMeta(entry.name, entry.version, kind, wanted, only, first, end, kept)
     message = await plane.publisher.request(REPORT, meta, model=entry.name)
     reply = _decode_report(message.meta)
     return reply.content_type.encode("latin-1"), reply.body

@@ -164,6 +164,10 @@ async def _predictions(call: HttpCall) -> Reply:
     )
 
 
+async def _reports(call: HttpCall) -> Reply:
+    return json_reply(await monitoring.reports(call.plane, call.name))
+
+
 async def _report(call: HttpCall) -> Reply:
     kind, content = await monitoring.report(call.plane, call.name, call.report, call.query)
     return Reply(200, [(b"content-type", kind), *_SANDBOXED], content)
@@ -222,6 +226,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     _MODEL + "/monitors": {"GET": Route(Scope.OBSERVE, _monitors)},
     _MODEL + "/predictions": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/predictions/{prediction}": {"GET": Route(Scope.OBSERVE, _predictions)},
+    _MODEL + "/reports": {"GET": Route(Scope.OBSERVE, _reports)},
     _MODEL + "/reports/{report}": {"GET": Route(Scope.OBSERVE, _report)},
 }
 """Routes by path and method; of two that fit a path the first counts. HEAD goes with GET."""

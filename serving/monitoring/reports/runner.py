@@ -28,6 +28,7 @@ from serving.monitoring.reports.job import (
     ReportJob,
     write_job,
 )
+from serving.monitoring.reports.possible import KINDS, OF_COLUMNS, require
 from serving.monitoring.to_the_end import to_the_end
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.events import Event
@@ -37,8 +38,6 @@ CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application
 MIN_ROWS: Final = 30
 """Fewer recent rows say nothing about a distribution."""
 
-KINDS: Final = ("drift", "performance", "fairness", "quality")
-OF_COLUMNS: Final = ("drift", "quality")
 _MODULES: Final = {
     ReportJob: "serving.monitoring.reports.drift",
     # Above this room: it reads the log as a backtest does.
@@ -56,6 +55,11 @@ class ReportRunner:
     def __init__(self, place: LogPlace | None = None) -> None:
         self._place = place
         self._busy = False
+
+    @property
+    def logged(self) -> bool:
+        """Whether there is a log, of which reports can be made."""
+        return self._place is not None
 
     async def report(
         self, entry: ModelEntry, asked: ReportMeta, recent: Callable[[], Columns]
@@ -76,6 +80,7 @@ class ReportRunner:
             raise Unsupported(f"no report '{asked.kind[:40]}'; there is: {', '.join(KINDS)}")
         if asked.format not in CONTENT_TYPES:
             raise InvalidInput("format must be html or json")
+        require(asked.kind, entry)
         job = LoggedJob(
             kind=asked.kind,
             format=asked.format,
@@ -110,17 +115,12 @@ class ReportRunner:
         """
         if wanted not in CONTENT_TYPES:
             raise InvalidInput("format must be html or json")
-        reference = entry.directory / REFERENCE
-        if not reference.is_file():
-            raise Unsupported(
-                f"model '{entry.name}' has no {REFERENCE} beside its weights, with rows to compare "
-                f"with; `vigil profile {entry.name} --data FILE` leaves one"
-            )
+        require("drift", entry)
         _require_rows(entry, columns)
         job = ReportJob(
             f"{entry.name} version {entry.version}",
             entry.config.model_dump_json(),
-            str(reference),
+            str(entry.directory / REFERENCE),
             tuple(columns),
             wanted,
         )
