@@ -119,7 +119,9 @@ def _type_name(annotation: Any, field: FieldInfo | None = None) -> str:
         optional = ["none"] if types.NoneType in get_args(annotation) else []
         text = " or ".join(dict.fromkeys(inner + optional))
     elif origin is list:
-        text = f"list of {_type_name(get_args(annotation)[0])}s"
+        inner_type = get_args(annotation)[0]
+        names = get_origin(inner_type) is Literal
+        text = f"list of {_type_name(inner_type)}{'' if names else 's'}"
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         text = "section"
     else:

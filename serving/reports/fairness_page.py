@@ -9,6 +9,7 @@ from monitors.fairness.group_bounds import SMALLEST_GROUP
 from serving.backtest.document import document
 from serving.reports.fairness import Disparity, Fairness, GroupFigures
 from serving.reports.tables import (
+    ALL_LABELS,
     INDEPENDENT,
     Text,
     between,
@@ -53,7 +54,8 @@ def fairness_page(
         items([*notes, *found.notes]),
         paragraph(
             f"Groups with at least {SMALLEST_GROUP} rows are named. Figures of fewer rows are "
-            f"{HIDDEN}, and so are counts that would tell them from a total. {INDEPENDENT}",
+            f"{HIDDEN}, and so are counts that would tell them from a total. {INDEPENDENT} "
+            f"{ALL_LABELS}",
             "dim",
         ),
     ]

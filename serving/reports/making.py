@@ -29,7 +29,7 @@ from serving.reports.performance_page import headline as of_performance
 from serving.reports.performance_page import performance_page
 from serving.reports.quality import quality
 from serving.reports.rows import ReportRows, most_rows, read_rows, recent_rows, with_note
-from serving.reports.tables import INDEPENDENT
+from serving.reports.tables import ALL_LABELS, INDEPENDENT
 
 LEAST_ROWS: Final = 30
 """Fewer rows say nothing about a distribution."""
@@ -162,7 +162,7 @@ def _json(
             "about": _about(rows),
             "summary": said,
             **(told := msgspec.to_builtins(found)),
-            "notes": [*notes, *told.get("notes", ()), INDEPENDENT],
+            "notes": [*notes, *told.get("notes", ()), INDEPENDENT, ALL_LABELS],
             **(more or {}),
         }
     )

@@ -9,6 +9,7 @@ from serving.backtest.document import document
 from serving.reports.charts import bars, calibration
 from serving.reports.performance import Measurement, Performance
 from serving.reports.tables import (
+    ALL_LABELS,
     INDEPENDENT,
     NONE,
     Text,
@@ -40,7 +41,7 @@ def performance_page(title: str, about: str, notes: Sequence[str], found: Perfor
         items(notes),
         "<h2>All labelled rows</h2>",
         _measurements(found.overall),
-        paragraph(INDEPENDENT, "dim"),
+        paragraph(f"{INDEPENDENT} {ALL_LABELS}", "dim"),
         "<h2>Over time</h2>",
         paragraph(
             "Each point is of as many labelled rows as the others, with its interval of 95 %. The "

@@ -9,6 +9,10 @@ from typing import Final
 
 LONGEST: Final = 60
 """Characters of a name that clients have chosen."""
+ALL_LABELS: Final = (
+    "All labels in the log count, also those that were ordered because a row looked hard; see "
+    "`vigil labels wanted`."
+)
 NONE: Final = "-"
 """Stands where there is no number."""
 INDEPENDENT: Final = (
