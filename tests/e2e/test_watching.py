@@ -13,7 +13,7 @@ import pytest
 
 from serving.config import load_model
 from serving.demo.loans import sample_applicants
-from serving.models.profile.dataset import read_dataset
+from serving.models.profile.dataset import Dataset, read_dataset
 from serving.protocol.pb import open_inference_pb2, open_inference_pb2_grpc, vigil_pb2
 from serving.telemetry.export.prometheus import prometheus_name
 from serving.telemetry.metrics.cloudevents import (
@@ -187,12 +187,9 @@ def test_shifted_rows_raise_drift_and_clean_ones_do_not(
     )
 
 
-@pytest.mark.once
-def test_a_planted_disparity_is_measured_with_its_interval(
-    instance: Any, eventually: Eventually
-) -> None:
-    sample = sample_applicants(2400, 11)
-    for start in range(0, 2400, 200):
+def apply_for_loans(instance: Any, sample: Dataset, name: str) -> None:
+    """Send all applicants, 200 in each request `NAME-0`, `NAME-200` and so on."""
+    for start in range(0, len(sample.inputs["numeric"]), 200):
         part = slice(start, start + 200)
         numeric, categorical = sample.inputs["numeric"][part], sample.inputs["categorical"][part]
         words = {
@@ -204,12 +201,19 @@ def test_a_planted_disparity_is_measured_with_its_interval(
         answer = instance.infer(
             "loans",
             [tensor("numeric", numeric), words],
-            id=f"loans-{start}",
+            id=f"{name}-{start}",
             parameters={
                 "sensitive_features": json.dumps({"sex": sample.sensitive["sex"][part].tolist()})
             },
         )
         assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.once
+def test_a_planted_disparity_is_measured_with_its_interval(
+    instance: Any, eventually: Eventually
+) -> None:
+    apply_for_loans(instance, sample_applicants(2400, 11), "loans")
 
     def disparity() -> dict[str, Any] | None:
         for item in findings(instance, "loans"):
@@ -373,6 +377,37 @@ def test_the_drift_report_is_served_by_url(instance: Any, demo_root: Path) -> No
     assert page.headers["content-type"].startswith("text/html")
     assert b"mean radius" in page.content
     assert httpx.get(f"{instance.url}/v2/models/cancer/reports/none", timeout=60).status_code == 404
+
+
+@pytest.mark.once
+def test_reports_are_made_of_what_was_logged(instance: Any, eventually: Eventually) -> None:
+    sample = sample_applicants(200, 12)
+    apply_for_loans(instance, sample, "reported")
+    assert sample.y_true is not None
+    labels = [
+        {"id": "reported-0", "index": at, "y_true": truth}
+        for at, truth in enumerate(sample.y_true[:100].tolist())
+    ]
+    url = f"{instance.url}/v2/models/loans"
+    pushed = httpx.post(f"{url}/labels", json={"labels": labels}, timeout=60)
+    assert pushed.json()["accepted"] == 100
+
+    def fairness() -> dict[str, Any] | None:
+        answer = httpx.get(f"{url}/reports/fairness?last=1h&format=json", timeout=120)
+        found: dict[str, Any] = answer.json()
+        return found if answer.status_code == 200 and found["labelled"] >= 100 else None
+
+    found = eventually("the labels", fairness)
+    assert {each["group"] for each in found["groups"]} == {"F", "M"}
+    assert sum(each["rows"] for each in found["groups"]) == found["rows"]
+    page = httpx.get(f"{url}/reports/performance", timeout=120)
+    assert page.status_code == 200, page.text
+    assert "Confusion matrix" in page.text
+    listed = httpx.get(f"{url}/reports", timeout=60).json()
+    assert [each["impossible_because"] for each in listed["reports"]] == [None] * 4
+    # Of a model without sensitive attributes nobody says that it is fair.
+    unfair = httpx.get(f"{instance.url}/v2/models/cancer/reports/fairness", timeout=60)
+    assert (unfair.status_code, "no section `fairness`" in unfair.text) == (501, True)
 
 
 UNKNOWN_UNTIL = {

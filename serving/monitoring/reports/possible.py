@@ -37,10 +37,24 @@ def require(kind: str, entry: ModelEntry) -> None:
         )
 
 
-def impossible(kind: str, entry: ModelEntry) -> str | None:
-    """Return why a model cannot have such a report; None: it can."""
+def no_log(kind: str) -> str:
+    """Say that such a report of logged rows needs a log."""
+    nothing = "nothing is logged (`log: null` in vigil.yaml)"
+    if kind in OF_COLUMNS:
+        return f"{nothing}: without last, since and until the report of {kind} is of recent rows"
+    return f"a report of {kind} is made from the prediction log, and {nothing}"
+
+
+def impossible(kind: str, entry: ModelEntry, *, logged: bool) -> str | None:
+    """Return why a model cannot have such a report; None: it can.
+
+    Args:
+        kind: one of `KINDS`.
+        entry: the model version.
+        logged: whether there is a prediction log.
+    """
     try:
         require(kind, entry)
     except Unsupported as error:
         return error.message
-    return None
+    return None if logged or kind in OF_COLUMNS else no_log(kind)

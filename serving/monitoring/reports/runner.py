@@ -28,7 +28,7 @@ from serving.monitoring.reports.job import (
     ReportJob,
     write_job,
 )
-from serving.monitoring.reports.possible import KINDS, OF_COLUMNS, require
+from serving.monitoring.reports.possible import KINDS, OF_COLUMNS, no_log, require
 from serving.monitoring.to_the_end import to_the_end
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.events import Event
@@ -98,7 +98,7 @@ class ReportRunner:
             _require_rows(entry, columns)
             return await self._made(entry, structs.replace(job, columns=tuple(columns)), columns)
         if self._place is None:
-            raise Unsupported(_no_log(asked.kind))
+            raise Unsupported(no_log(asked.kind))
         job = structs.replace(job, url=self._place.url, spool=str(self._place.spool))
         return await self._made(entry, job, {})
 
@@ -145,13 +145,6 @@ class ReportRunner:
             raise
         finally:
             self._busy = False
-
-
-def _no_log(kind: str) -> str:
-    nothing = "nothing is logged (`log: null` in vigil.yaml)"
-    if kind in OF_COLUMNS:
-        return f"{nothing}: without last, since and until the report of {kind} is of recent rows"
-    return f"a report of {kind} is made from the prediction log, and {nothing}"
 
 
 def _require_rows(entry: ModelEntry, columns: Columns) -> None:

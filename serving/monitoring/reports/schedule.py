@@ -87,7 +87,7 @@ class ReportSchedule:
             "model": entry.name,
             "version": entry.version,
             "reports": [
-                {"report": kind, "impossible_because": impossible(kind, entry)} for kind in KINDS
+                {"report": kind, "impossible_because": impossible(kind, entry, logged=self._runner.logged)} for kind in KINDS
             ],
             "scheduled": [
                 self._told_of(entry.name, kind, wanted) for kind in (wanted.kinds if wanted else ())

@@ -163,10 +163,15 @@ async def test_what_cannot_be_written_is_a_failure_that_is_told(make, subject, n
     assert "cannot be written" in scheduled(schedule, subject, "drift")["failure"]["why"]
 
 
+def impossible(schedule, subject):
+    return {x["report"]: x["impossible_because"] for x in schedule.told(subject.entry)["reports"]}
+
+
 def test_what_a_model_cannot_have_is_told_with_the_reason(make, subject):
     (subject.entry.directory / "reference.parquet").unlink()
-    found = {
-        x["report"]: x["impossible_because"] for x in make(Runner()).told(subject.entry)["reports"]
-    }
+    found = impossible(make(Runner()), subject)
     assert "has no reference.parquet" in found["drift"]
-    assert found["quality"] is None
+    assert (found["quality"], found["performance"]) == (None, None)
+    without_log = impossible(make(Runner(logged=False)), subject)
+    assert without_log["quality"] is None
+    assert "nothing is logged" in without_log["performance"]
