@@ -82,12 +82,13 @@ class ReportSchedule:
         Args:
             entry: the newest version of the model.
         """
-        wanted = entry.config.reports
+        wanted, logged = entry.config.reports, self._runner.logged
         return {
             "model": entry.name,
             "version": entry.version,
             "reports": [
-                {"report": kind, "impossible_because": impossible(kind, entry, logged=self._runner.logged)} for kind in KINDS
+                {"report": kind, "impossible_because": impossible(kind, entry, logged=logged)}
+                for kind in KINDS
             ],
             "scheduled": [
                 self._told_of(entry.name, kind, wanted) for kind in (wanted.kinds if wanted else ())

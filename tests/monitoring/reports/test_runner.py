@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 
 import numpy as np
 import pytest
 
+from serving.channel.messages.observation import ReportMeta
 from serving.errors import (
     InvalidInput,
     ModelFailed,
@@ -16,8 +18,9 @@ from serving.errors import (
     Unsupported,
     VigilError,
 )
+from serving.log.place import LogPlace
 from serving.monitoring.reports import runner
-from serving.monitoring.reports.job import read_job
+from serving.monitoring.reports.job import NEVER, NOTHING, read_job, read_logged_job
 from serving.monitoring.reports.runner import MIN_ROWS, ReportRunner
 from serving.telemetry.logs.causes import Cause
 
@@ -186,3 +189,40 @@ async def test_the_end_of_one_makes_room(reports, process, entry, columns, scrip
         assert script == "exit 1"
     process(FINE)
     assert (await reports.drift(entry, columns, "html")).body == b"<html>"
+
+
+def asked(kind, since=None):
+    return ReportMeta("loans", "1", kind, "html", since=since)
+
+
+@pytest.fixture
+def of_log(tmp_path):
+    return ReportRunner(LogPlace(str(tmp_path / "log"), tmp_path / "spool"))
+
+
+@pytest.mark.parametrize(("kind", "since"), [("performance", None), ("quality", 5.0)])
+async def test_what_needs_a_log_says_so_without_one(reports, entry, columns, kind, since):
+    with pytest.raises(Unsupported, match="nothing is logged"):
+        await reports.report(entry, asked(kind, since), lambda: columns)
+
+
+async def test_rows_of_a_time_come_from_the_log(of_log, process, entry, columns, tmp_path):
+    copy = tmp_path / "copy"
+    process(f'[ "$1 $2" = "-m serving.reports.process" ] && cp -r "$3" {copy} && {FINE}')
+    for since, url in ((5.0, str(tmp_path / "log")), (None, "")):
+        reply = await of_log.report(entry, asked("quality", since), lambda: columns)
+        assert reply.body == b"<html>"
+        job, handed = read_logged_job(copy)
+        assert (job.kind, job.since, job.url) == ("quality", since, url)
+        assert set(handed) == (set() if url else set(columns))
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize(("code", "error"), [(NOTHING, ModelNotReady), (NEVER, Unsupported)])
+async def test_that_there_is_nothing_to_report_is_no_failure(
+    of_log, process, entry, caplog, code, error
+):
+    process(f"echo 'no label is known' >&2; exit {code}")
+    with pytest.raises(error, match="no label is known"):
+        await of_log.report(entry, asked("performance"), dict)
+    assert caplog.records == []
