@@ -106,8 +106,8 @@ def fairness(rows: ReportRows, config: ModelConfig) -> Fairness:
         figures += _figures(each, columns, means)
         if len(each.names) < 2:
             notes.append(
-                f"{each.attribute}: there is nothing to compare, fewer than two groups have "
-                f"{SMALLEST_GROUP} rows"
+                f"{each.attribute}: there is nothing to compare, fewer than two groups can be "
+                f"shown, which takes {SMALLEST_GROUP} rows"
             )
         found += _disparities(each, columns, means, config)
     notes += [

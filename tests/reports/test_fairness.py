@@ -89,7 +89,8 @@ def test_a_group_with_too_few_rows_has_no_verdict(rows, config):
 def test_one_group_is_nothing_to_compare_and_not_fine(rows, config):
     found = fairness(replace(rows, groups={"sex": np.full(rows.rows, "F", object)}), config)
     assert found.disparities == ()
-    assert found.notes == ("sex: there is nothing to compare, fewer than two groups have 20 rows",)
+    [note] = found.notes
+    assert note.startswith("sex: there is nothing to compare, fewer than two groups can be shown")
 
 
 def test_scores_that_are_wrong_for_one_group_are_a_gap_of_calibration(rows, config):

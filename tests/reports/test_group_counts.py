@@ -66,3 +66,12 @@ def test_columns_are_those_of_the_definitions():
     columns = columns_of(selected, favorable)
     assert columns[True][0].tolist() == [0, 1, 2, 3, -1, -1]
     assert columns[False][0].tolist() == selected.tolist()
+
+
+def test_tables_of_two_attributes_do_not_tell_what_is_hidden():
+    cells = [("F", "old", 200), ("F", "young", 14), ("M", "old", 190), ("M", "young", 60)]
+    sex = column(*((each, count) for each, _, count in cells))
+    age = column(*((each, count) for _, each, count in cells))
+    *single, both = by_attribute({"sex": sex, "age": age}, np.ones(len(sex), bool))
+    assert [each.names for each in single] == [("M", "F"), ("old", "young")]
+    assert (both.attribute, both.names, both.others) == ("sex & age", (), 4)
