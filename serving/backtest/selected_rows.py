@@ -19,7 +19,7 @@ def selected_rows(past: Past, config: ModelConfig) -> LabelledLosses:
         Unsupported: the model has no section `fairness`.
     """
     kind, fairness = label_kind(config), config.fairness
-    if fairness is None or kind is None:
+    if fairness is None or fairness.favorable is None or kind is None:
         raise Unsupported("only of a model with a section `fairness` it is known what is favorable")
     output = config.outputs[0]
     favorable = (output.classes or []).index(fairness.favorable)

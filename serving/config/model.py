@@ -153,12 +153,7 @@ class ModelConfig(Section):
             raise ValueError("inputs: at least one must not be sensitive")
         _check_rows(self)
         if self.fairness and self.outputs:
-            classes = self.outputs[0].classes or []
-            if self.fairness.favorable not in classes:
-                raise ValueError(
-                    f"fairness.favorable: '{self.fairness.favorable}' is not among the classes "
-                    f"of output '{self.outputs[0].name}'"
-                )
+            _check_fairness(self.fairness.favorable, self.outputs[0], self.label_kind)
         if self.outputs:
             _check_performance(self)
         return self
@@ -243,6 +238,19 @@ class ModelConfig(Section):
         return "auto" if performance is None else performance.metric
 
 
+def _check_fairness(favorable: str | None, output: OutputSpec, kind: LabelKind | None) -> None:
+    single = kind == "numbers" and output.shape[1:] in ([], [1])
+    if favorable is None and not single:
+        raise ValueError(
+            f"fairness.favorable: name the class of output '{output.name}' whose selection is "
+            "favourable; only a model of one number a row needs none"
+        )
+    if favorable is not None and favorable not in (output.classes or []):
+        raise ValueError(
+            f"fairness.favorable: '{favorable}' is not among the classes of output '{output.name}'"
+        )
+
+
 def _check_performance(model: ModelConfig) -> None:
     performance, output = model.monitors.performance, model.outputs[0]
     if performance is None:
@@ -256,7 +264,7 @@ def _check_performance(model: ModelConfig) -> None:
                 f"row, and output '{output.name}' is {output.datatype} {output.shape}; take "
                 f"`metric` out"
             )
-        if model.fairness:
+        if model.fairness and model.fairness.favorable is not None:
             raise ValueError(
                 f"monitors.performance.metric: {metric} is not of classes, which `fairness` "
                 f"counts; take one of them out"

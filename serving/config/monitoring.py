@@ -236,6 +236,11 @@ def _ratio(of_what: str) -> Any:
     return Field(None, gt=0, le=1, description=told)
 
 
+def _reported(of_what: str, le: float | None = None) -> Any:
+    told = f"Largest between the groups' {of_what}. Judged in reports, not in findings."
+    return Field(None, ge=0, le=le, description=told)
+
+
 class Tolerance(Section):
     """The disparities that are acceptable, by the names of fairlearn."""
 
@@ -253,13 +258,29 @@ class Tolerance(Section):
     false_omission_rate_ratio: float | None = _ratio("false omission rates")
     accuracy_difference: float | None = _difference("accuracies")
     accuracy_ratio: float | None = _ratio("accuracies")
+    calibration_difference: float | None = _reported(
+        "means of what is true (1 or 0) minus its probability", le=1
+    )
+    mae_difference: float | None = _reported("mean absolute errors")
+    mae_ratio: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Smallest of the groups' mean absolute errors, lowest to highest. Judged in "
+        "reports, not in findings.",
+    )
+    mean_error_difference: float | None = _reported("means of answer minus truth")
 
 
 class Fairness(Section):
     """Sensitive attributes and what counts as a favourable outcome."""
 
     sensitive: list[str] = Field(min_length=1, description="Names of sensitive attributes.")
-    favorable: str = Field(description="The class whose selection is favourable.")
+    favorable: str | None = Field(
+        None,
+        description="The class whose selection is favourable; required, but for models of numbers, "
+        "which have none.",
+    )
     tolerance: Tolerance = Field(default_factory=Tolerance)
     window: int = Field(
         1000,

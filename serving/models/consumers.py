@@ -38,7 +38,8 @@ def consumers(config: ModelConfig) -> frozenset[str]:
         # Inputs are looked at where they are seen anyway.
         if config.monitors.quality is not None:
             found.add(DATA_QUALITY)
-    if config.fairness is not None:
+    # Of numbers groups are compared in reports alone.
+    if config.fairness is not None and config.fairness.favorable is not None:
         found.add(FAIRNESS)
     if config.label_kind is not None:
         if config.monitors.performance is not None:
@@ -46,7 +47,7 @@ def consumers(config: ModelConfig) -> frozenset[str]:
             # What an estimate is compared with are labels; inputs it looks at where they are seen.
             if config.monitors.estimation is not None and config.label_kind in ESTIMATED:
                 found.add(ESTIMATION)
-        if found & {PERFORMANCE, FAIRNESS}:
+        if PERFORMANCE in found or config.fairness is not None:
             found.add(LABELS)
     if config.monitors.guard_rate is not None and rated_guards(config):
         found.add(GUARD_RATE)

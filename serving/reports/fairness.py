@@ -207,8 +207,10 @@ def _disparities(
             )  # fmt: skip
     for name, values in means.items():
         total, squares, rows = groups.sums(values)
-        size = len(groups.names)
-        pairs = list(combinations(range(size), 2))
+        # Of these no high or low mean is the best: with `best` all pairs are compared.
+        pairs = list(combinations(range(len(groups.names)), 2))
+        if config.fairness and config.fairness.reference == "largest":
+            pairs = [pair for pair in pairs if 0 in pair]
         for pair in pairs:
             at = list(pair)
             compared = compare_means(

@@ -69,3 +69,11 @@ def test_only_numbers_that_may_be_none_are_looked_at(datatype, looked_at):
     output = {**X, "datatype": datatype}
     config = parse(ModelConfig, {"format": "torch_export", "inputs": [X], "outputs": [output]}, "m")
     assert (QUALITY in consumers(config)) is looked_at
+
+
+def test_groups_of_numbers_are_compared_in_reports_which_need_labels():
+    raw = {
+        "format": "torch_export", "inputs": [X], "outputs": [{**X, "shape": [-1]}],
+        "monitors": {"drift": None, "performance": None}, "fairness": {"sensitive": ["sex"]},
+    }  # fmt: skip
+    assert consumers(parse(ModelConfig, raw, "m")) & {FAIRNESS, LABELS} == {LABELS}

@@ -113,3 +113,53 @@ def test_without_labels_only_what_needs_none_is_known(rows, config):
     assert metrics["equal_opportunity_difference"].verdict == "unknown"
     assert metric_frame(blind, config) == {}
     assert any("calibration by group is not known" in note for note in found.notes)
+
+
+@pytest.fixture
+def numbers(config):
+    raw = config.model_dump(exclude={"fairness", "monitors"})
+    raw["outputs"] = [{"name": "p", "datatype": "FP32", "shape": [-1]}]
+    raw["fairness"] = {
+        "sensitive": ["sex"],
+        "tolerance": {"mae_difference": 0.2, "mae_ratio": 0.9, "mean_error_difference": 0.05},
+    }
+    return ModelConfig.model_validate(raw)
+
+
+def test_errors_of_numbers_have_their_own_verdicts(rows, numbers):
+    truth = np.random.default_rng(5).normal(size=rows.rows)
+    women = rows.groups["sex"] == "F"
+    answers = truth + np.where(women, 0.4, -0.3)
+    some = replace(rows, predicted=answers, scores=None, labels=truth[rows.labelled])
+    found = by_metric(fairness(some, numbers))
+    assert {name: each.verdict for name, each in found.items()} == {
+        "mae_difference": "within", "mae_ratio": "beyond", "mean_error_difference": "beyond",
+    }  # fmt: skip
+    assert found["mae_difference"].value == pytest.approx(0.1)
+    assert found["mae_ratio"].value == pytest.approx(0.75)
+    assert found["mean_error_difference"].value == pytest.approx(0.7)
+    assert (found["mean_error_difference"].first, found["mean_error_difference"].second) == (
+        "F",
+        "M",
+    )
+
+
+def test_calibration_is_judged_where_somebody_says_what_is_tolerated(rows, config):
+    scores = np.full((rows.rows, 2), 0.5)
+    wanted = changed(config, calibration_difference=0.01)
+    found = by_metric(fairness(replace(rows, scores=scores), wanted))["calibration_difference"]
+    assert (found.tolerated, found.verdict) == (0.01, "beyond")
+
+
+def test_with_the_largest_group_all_others_are_compared(rows, numbers):
+    group = np.where(np.arange(rows.rows) % 4 == 0, "b", np.where(rows.times % 120, "c", "a"))
+    raw = numbers.model_dump()
+    raw["fairness"]["reference"] = "largest"
+    some = replace(
+        rows, predicted=rows.predicted * 1.0, scores=None, groups={"sex": group.astype(object)}
+    )
+    pairs = {
+        frozenset((each.first, each.second))
+        for each in fairness(some, ModelConfig.model_validate(raw)).disparities
+    }
+    assert pairs == {frozenset("cb"), frozenset("ca")}

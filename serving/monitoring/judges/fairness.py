@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitors.fairness.definitions import DIFFERENCES, RATIOS
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from serving.models.consumers import FAIRNESS
 from serving.models.repository.folder import ModelEntry
@@ -13,8 +14,10 @@ def build(entry: ModelEntry) -> Built:
     """Return the monitor of the section `fairness`."""
     config = entry.config.fairness
     assert config is not None
+    assert config.favorable is not None
     output = entry.config.outputs[0]
-    tolerated = config.tolerance.model_dump(exclude_none=True)
+    given = config.tolerance.model_dump(exclude_none=True)
+    tolerated = {name: most for name, most in given.items() if name in (*DIFFERENCES, *RATIOS)}
     return Built(
         GroupFairnessMonitor(
             config.sensitive,

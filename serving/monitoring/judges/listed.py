@@ -50,6 +50,12 @@ def _fairness(entry: ModelEntry) -> Built:
     return build(entry)
 
 
+def _of_numbers(config: ModelConfig) -> str:
+    if config.fairness is None or FAIRNESS in consumers(config):
+        return ""
+    return "errors of numbers are compared between groups in reports, and there are no findings"
+
+
 def _quality(entry: ModelEntry) -> Built:
     from serving.monitoring.judges.quality import build
 
@@ -121,7 +127,13 @@ MONITORS: Final = (
         part=_prediction_drift_of_slice,
         title="drift of answers",
     ),
-    MonitorDescriptor(name=FAIRNESS, wanted=_consumes(FAIRNESS), build=_fairness, part=_fairness),
+    MonitorDescriptor(
+        name=FAIRNESS,
+        wanted=_consumes(FAIRNESS),
+        build=_fairness,
+        part=_fairness,
+        lacks=_of_numbers,
+    ),
     MonitorDescriptor(
         name=DATA_QUALITY,
         wanted=_consumes(DATA_QUALITY),

@@ -124,3 +124,16 @@ def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatc
     monkeypatch.undo()
     answer(service, clock, 10)
     assert "failed" not in str(service.findings("loans").notes)
+
+
+def test_that_errors_of_numbers_have_no_findings_is_said() -> None:
+    [fairness] = [each for each in MONITORS if each.name == "fairness"]
+    raw = {
+        "format": "onnx", "fairness": {"sensitive": ["sex"]},
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
+        "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1]}],
+    }  # fmt: skip
+    config = ModelConfig.model_validate(raw)
+    assert not fairness.wanted(config)
+    assert "in reports" in fairness.lacks(config)
+    assert fairness.lacks(config.model_copy(update={"fairness": None})) == ""
