@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from serving.backtest.chart import LEFT, WIDTH, svg
-from serving.reports.performance import Bin, Histogram
+from serving.reports.answers import Bin, Histogram
 
 _SIDE: Final = 400
 _EDGE: Final = 44

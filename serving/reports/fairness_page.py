@@ -7,7 +7,7 @@ from typing import Final
 
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from serving.backtest.document import document
-from serving.reports.fairness import Disparity, Fairness, GroupFigures
+from serving.reports.disparities import Disparity, Fairness, GroupFigures
 from serving.reports.tables import (
     ALL_LABELS,
     INDEPENDENT,

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from serving.reports.answers import Bin, Histogram
 from serving.reports.charts import bars, calibration
-from serving.reports.performance import Bin, Histogram
 
 
 def numbers(svg, *names):

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, mean_abs
 
 from serving.config import ModelConfig
 from serving.config.performance_thresholds import thresholds
-from serving.reports.performance import calibration, performance, verdict_of
+from serving.reports.performance import performance, verdict_of
 
 
 @pytest.fixture
@@ -86,14 +86,6 @@ def test_a_verdict_needs_the_whole_interval(low, high, threshold, direction, ver
     found, reason = verdict_of(low, high, threshold, direction)
     assert found == verdict
     assert bool(reason) == (verdict == "unknown")
-
-
-def test_calibration_counts_rows_where_they_belong():
-    given = np.array([0.0, 0.05, 0.95, 1.0])
-    first, last = calibration(given, np.array([False, True, True, True]))
-    assert (first.rows, first.true, last.rows, last.true) == (2, 0.5, 2, 1.0)
-    assert (first.predicted, last.predicted) == pytest.approx((0.025, 0.975))
-    assert first.low < 0.5 < first.high
 
 
 def test_numbers_have_errors_in_place_of_classes(rows, config):
