@@ -17,6 +17,7 @@ from serving.channel.messages.observation import (
     LabelCounts,
     LabelsMeta,
     ReportMeta,
+    ReportsMeta,
 )
 from serving.channel.messages.watched import MonitorsMeta, WatchedModel
 from serving.channel.monitor_shares import monitor_ids, monitor_of
@@ -206,6 +207,18 @@ async def test_reports_that_cannot_be_made(connected):
         )
     with pytest.raises(ModelNotReady, match="0 rows"):
         await connected.request("report", ReportMeta("loans", "1", "drift", "html"), model="loans")
+
+
+async def test_reports_are_listed_and_kept_ones_are_handed_out(connected, monitor, tmp_path):
+    reply = await connected.request("reports", ReportsMeta("loans"), model="loans")
+    listed = json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
+    assert (listed["model"], listed["version"], listed["kept"]) == ("loans", "1", [])
+    assert {each["report"] for each in listed["reports"]} >= {"drift", "fairness"}
+    with pytest.raises(ModelNotFound):
+        await connected.request("reports", ReportsMeta("other"), model="other")
+    asked = ReportMeta("loans", "1", "drift", "html", kept="drift-20261130T120000Z")
+    with pytest.raises(NotFound, match="no report of drift with id 'drift-20261130T120000Z'"):
+        await connected.request("report", asked, model="loans")
 
 
 async def test_findings_reach_the_registry(connected, tabular, registry, eventually):

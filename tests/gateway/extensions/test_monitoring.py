@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,14 @@ from serving.channel.messages.incidents import (
     IncidentOrder,
     IncidentQuery,
 )
-from serving.channel.messages.observation import PREDICTIONS, PredictionsMeta
+from serving.channel.messages.observation import (
+    PREDICTIONS,
+    REPORT,
+    REPORTS,
+    PredictionsMeta,
+    ReportReply,
+    ReportsMeta,
+)
 from serving.channel.messages.watched import MONITORS, MonitorsMeta
 from serving.errors import NotFound, VigilError
 
@@ -48,6 +56,54 @@ async def test_the_monitor_is_asked_for_the_rows(ask, monitor, path, ident, inde
     answer = await ask("GET", "/v2/models/m" + path)
     assert (answer.status, answer.body) == (200, monitor.answer)
     assert monitor.asked == [(PREDICTIONS, PredictionsMeta("m", ident, index))]
+
+
+async def test_the_monitor_is_asked_which_reports_there_are(ask, monitor):
+    answer = await ask("GET", "/v2/models/m/reports")
+    assert (answer.status, answer.body) == (200, monitor.answer)
+    assert monitor.asked == [(REPORTS, ReportsMeta("m"))]
+
+
+@pytest.mark.parametrize(
+    ("query", "version", "since", "kept"),
+    [
+        ("performance?since=2026-11-30T12:00:00Z&format=json", "", 1_796_040_000.0, ""),
+        ("fairness?since=2026-11-30T12:00:00Z&version=3", "3", 1_796_040_000.0, ""),
+        ("drift", "", None, ""),
+        ("quality?kept=quality-20261130T120000Z", "", None, "quality-20261130T120000Z"),
+    ],
+)
+async def test_the_monitor_is_asked_for_a_report(ask, monitor, query, version, since, kept):
+    monitor.answer = ReportReply("text/html", b"page")
+    answer = await ask("GET", f"/v2/models/m/reports/{query}")
+    assert (answer.status, answer.body) == (200, b"page")
+    [(kind, meta)] = monitor.asked
+    assert (kind, meta.kind, meta.only) == (REPORT, query.split("?")[0], version)
+    assert (meta.since, meta.until, meta.kept) == (since, None, kept)
+    assert meta.format == ("json" if "json" in query else "html")
+
+
+async def test_reports_of_labels_are_about_a_week_unless_somebody_asks(ask, monitor):
+    monitor.answer = ReportReply("text/html", b"page")
+    await ask("GET", "/v2/models/m/reports/performance")
+    [(_, meta)] = monitor.asked
+    assert abs(time.time() - meta.since - 7 * 86_400) < 60
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "says"),
+    [
+        ("costs", 404, "there is: drift, performance, fairness, quality"),
+        ("drift?format=pdf", 400, "format must be html or json"),
+        ("drift?last=soon", 400, "'soon' is no span of time"),
+        ("drift?last=1h&since=2026-01-01", 400, "leave out since and until, or it"),
+    ],
+)
+async def test_what_is_no_report_is_told(ask, monitor, query, status, says):
+    answer = await ask("GET", f"/v2/models/m/reports/{query}")
+    assert answer.status == status
+    assert says in answer.body.decode()
+    assert monitor.asked == []
 
 
 async def test_the_monitor_is_asked_what_it_watches(ask, monitor):
