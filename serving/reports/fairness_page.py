@@ -89,7 +89,10 @@ def headline(found: Fairness) -> str:
     if unsure:
         said += f" Unknown: {unsure} of {len(judged)} comparisons that have a tolerance."
     if judged and not off and not unsure:
-        said += f" All {len(judged)} comparisons that have a tolerance are within it."
+        one = len(judged) == 1
+        all_of = "the one comparison" if one else f"all {len(judged)} comparisons"
+        has = "that has a tolerance is" if one else "that have a tolerance are"
+        said += f" Over all these rows together {all_of} {has} within it."
     if not judged:
         said += " Nothing was judged, so that this page does not say that groups are treated alike."
     return said
