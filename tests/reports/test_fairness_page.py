@@ -38,10 +38,8 @@ def test_without_any_tolerance_all_is_open_and_nothing_is_called_fine(found):
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        (
-            ("within", "within"),
-            "Over all these rows together all 2 comparisons that have a tolerance are within it.",
-        ),
+        (("within",), "rows together the one comparison that has a tolerance is within it."),
+        (("within", "within"), "together all 2 comparisons that have a tolerance are within it."),
         (("within", "unknown"), "Unknown: 1 of 2 comparisons that have a tolerance."),
         (("beyond", "unknown"), "Beyond what is tolerated: demographic_parity_ratio by sex."),
     ],
