@@ -13,6 +13,7 @@ import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,17 +28,47 @@ class ServerError(RuntimeError):
 # Not those that the kernel gives away by itself: a server may take a minute until it binds, and by
 # then one of those may be somebody else's.
 _PORTS = range(20000, 32000)
+_BLOCK = 50
 _random = random.SystemRandom()  # nobody seeds it, so no two processes choose alike
-_given: set[int] = set()
+
+
+class _Block:
+    """Ports that this process alone may give away: it holds their lock until it ends."""
+
+    def __init__(self) -> None:
+        home = Path(tempfile.gettempdir()) / f"vigil-ports-{os.getuid()}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        self.process = os.getpid()
+        blocks = [range(first, first + _BLOCK) for first in _PORTS[::_BLOCK]]
+        for block in _random.sample(blocks, len(blocks)):
+            lock = os.open(home / str(block.start), os.O_WRONLY | os.O_CREAT, 0o600)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # never closed
+                self.left = _random.sample(block, len(block))
+                return
+            os.close(lock)
+        raise ServerError(f"every port from {_PORTS.start} to {_PORTS.stop - 1} is given away")
+
+
+_blocks: list[_Block] = []
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` ports that are free on loopback now; this process gets none of them twice."""
+    """Return `count` ports that are free on loopback now.
+
+    Nobody else who asks here gets one of them, as long as this process runs, nor does this process
+    get one twice: what was given stays given while its server still starts.
+
+    Raises:
+        ServerError: there are none left.
+    """
     found: list[int] = []
     while len(found) < count:
-        port = _random.choice(_PORTS)
-        if port not in _given and _is_free(port):
-            _given.add(port)
+        # What a process that forked holds is its parent's.
+        if not _blocks or not _blocks[-1].left or _blocks[-1].process != os.getpid():
+            _blocks.append(_Block())
+        port = _blocks[-1].left.pop()
+        if _is_free(port):
             found.append(port)
     return found
 
