@@ -46,7 +46,8 @@ async def test_what_is_ignored_is_in_the_log(
 async def test_a_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
+    # The package and not its module: another test may have imported that already.
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
     tracing = GatewayTracing(Traces(endpoint="http://127.0.0.1:1", protocol="grpc"), {})
     assert tracing.start(SeriesSet()) is None
     assert "pip install 'vigil[otlp-grpc]'" in caplog.text
