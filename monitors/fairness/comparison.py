@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from monitors.fairness.group_bounds import SMALLEST_GROUP
+from monitors.statistics.empirical_bernstein import empirical_bernstein
 
 Reference = Literal["each", "largest", "highest", "lowest"]
 """With whom a group is compared: each other, that of most rows, of the highest or lowest rate."""
@@ -95,17 +96,60 @@ def compare_means(
         alpha, min_rows, factor, reference: see `compare`; the highest mean counts as the best.
         signed: whether numbers may be negative; then there are no ratios.
     """
-    total, squares, rows = _told(rows, total, squares, rows)
+
+    def reach(variance: np.ndarray, count: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        freedom = np.maximum(count / factor - 1, 1.0)
+        found: np.ndarray = -stdtrit(freedom, alpha) * np.sqrt(variance / count * factor)
+        return found
+
+    sums = _told(rows, total, squares, rows)
+    return _compared_means(*sums, alpha, min_rows, reach, signed, reference)
+
+
+def compare_bounded_means(
+    total: np.ndarray,
+    squares: np.ndarray,
+    rows: np.ndarray,
+    alpha: np.ndarray,
+    min_rows: int,
+    *,
+    signed: bool = False,
+    factor: float = 1.0,
+    reference: Reference = "each",
+) -> Comparisons:
+    """Compare means of numbers from 0 to 1, or from -1 to 1, over n lookbacks at once.
+
+    Their bounds are empirical Bernstein ones, which hold at any level, also for skewed numbers;
+    see `empirical_bernstein`. For the arguments see `compare_means`.
+    """
+    span = 2.0 if signed else 1.0
+
+    def reach(variance: np.ndarray, count: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        return empirical_bernstein(variance, np.maximum(count / factor, 2.0), span, alpha)
+
+    sums = _told(rows, total, squares, rows)
+    return _compared_means(*sums, alpha, min_rows, reach, signed, reference)
+
+
+def _compared_means(
+    total: np.ndarray,
+    squares: np.ndarray,
+    rows: np.ndarray,
+    alpha: np.ndarray,
+    min_rows: int,
+    reach: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    signed: bool,
+    reference: Reference,
+) -> Comparisons:
+    """Compare means; `reach` takes variances, rows and levels, which can be broadcast."""
     count = np.maximum(rows, 2)
     means = total / np.maximum(rows, 1)
     variance = np.maximum(squares - means * total, 0.0) / (count - 1)
-    error = np.sqrt(variance / count * factor)
-    freedom = np.maximum(count / factor - 1, 1.0)
 
     def bounds(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        reach = -stdtrit(freedom, alpha[:, None]) * error
-        lower = means - reach
-        return (lower if signed else np.maximum(lower, 0.0)), means + reach
+        far = reach(variance, count, alpha[:, None])
+        lower = means - far
+        return (lower if signed else np.maximum(lower, 0.0)), means + far
 
     found = _compared(means, rows, alpha, min_rows, bounds, reference)
     if not signed:

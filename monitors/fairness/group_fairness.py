@@ -35,7 +35,7 @@ _OF: Final = {
     for labelled in (False, True)
 }
 _RATES: Final[Mapping[bool, tuple[Rate, ...]]] = {
-    labelled: tuple(dict.fromkeys(rate for each in of for rate in each.rates))
+    labelled: tuple(dict.fromkeys(rate for each in of for rate in each.figures))
     for labelled, of in _OF.items()
 }
 

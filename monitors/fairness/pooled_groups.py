@@ -1,4 +1,4 @@
-"""One attribute's groups over windows and the pooled past: whether their rates differ too much."""
+"""One attribute's groups over windows and the past: whether their figures differ too much."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from monitors.fairness.comparison import Comparisons, Reference, compare, worst
-from monitors.fairness.definitions import Definition, Rate
+from monitors.fairness.comparison import Comparisons, Reference, worst
+from monitors.fairness.definitions import Definition, Figure
 from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.overdispersion import Overdispersion
 from monitors.fairness.visible import Strictness, Traffic, resolution
@@ -36,7 +36,7 @@ class Judged:
         ratio_breached: by the tolerated ratio; None: unknown.
         windows: length of the lookback.
         since: seconds since the epoch when that began.
-        factor: how many times as much rates vary as those of independent rows.
+        factor: how many times as much figures vary as those of independent rows.
         suppressed: groups that have some rows, and too few to be compared.
         left_out: rows of groups for which there was no room.
     """
@@ -82,7 +82,7 @@ class _Verdicts(NamedTuple):
 
 
 class PooledGroups:
-    """Counts of one attribute's groups, judged over many lookbacks at once.
+    """Counts, or sums of numbers, of one attribute's groups, judged over many lookbacks at once.
 
     A difference that stands is found over the lookback that its groups need: the latest window
     where they are large, weeks where one is a small minority. What may be spent on false alarms
@@ -95,8 +95,8 @@ class PooledGroups:
     lookback makes room.
 
     Args:
-        rates: that are compared.
-        columns: of the counts; see `definitions`.
+        figures: that are compared.
+        columns: of the sums; see `definitions`.
         rate: false alarms that are expected per quarter from each judged definition, if the true
             difference is just the tolerated one all the time.
         min_rows: rows that a group needs for a verdict.
@@ -105,7 +105,7 @@ class PooledGroups:
 
     def __init__(
         self,
-        rates: Sequence[Rate],
+        figures: Sequence[Figure],
         columns: int,
         rate: float,
         min_rows: int,
@@ -115,9 +115,9 @@ class PooledGroups:
         self._places: dict[str, int] = {}
         self._full = False
         self._blocks = AgedBlocks(math.prod(self._shape))
-        self._rates, self._budget = tuple(rates), rate
+        self._figures, self._budget = tuple(figures), rate
         self._min_rows, self._reference = min_rows, reference
-        self._dispersion = Overdispersion(len(rates))
+        self._dispersion = Overdispersion(len(figures))
         self._latest = 0.0
 
     # -- counts -------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class PooledGroups:
         self,
         time: float,
         codes: np.ndarray,
-        column: np.ndarray,
+        what: np.ndarray,
         positions: np.ndarray | Sequence[int] = (),
         amount: float = 1.0,
     ) -> None:
@@ -159,32 +159,35 @@ class PooledGroups:
         Args:
             time: seconds since the epoch when they came.
             codes: what `codes` returned.
-            column: where each row counts, int64 [n]; -1: nowhere.
+            what: the column that each row counts in, int64 [n], -1: none; or what it adds to every
+                column, float64 [n, columns], NaN: it does not count.
             positions: see `Rows.positions`.
-            amount: what a row adds.
+            amount: how often a row counts.
         """
-        self._count(self._blocks.open(time, positions), codes, column, amount)
+        self._count(self._blocks.open(time, positions), codes, what, amount)
 
     def revise(
-        self, codes: np.ndarray, column: np.ndarray, positions: np.ndarray, amount: float
+        self, codes: np.ndarray, what: np.ndarray, positions: np.ndarray, amount: float
     ) -> None:
         """Count rows wherever they were counted before; those that are long forgotten are not."""
         for block, at in self._blocks.places(positions):
-            self._count(block.sums, codes[at], column[at], amount)
+            self._count(block.sums, codes[at], what[at], amount)
 
-    def _count(
-        self, sums: np.ndarray, codes: np.ndarray, column: np.ndarray, amount: float
-    ) -> None:
-        which = (codes >= 0) & (column >= 0)
-        np.add.at(sums.reshape(self._shape), (codes[which], column[which]), amount)
+    def _count(self, sums: np.ndarray, codes: np.ndarray, what: np.ndarray, amount: float) -> None:
+        by_group = sums.reshape(self._shape)
+        which = (codes >= 0) & counted(what)
+        if what.ndim == 1:
+            np.add.at(by_group, (codes[which], what[which]), amount)
+        else:
+            np.add.at(by_group, codes[which], amount * what[which])
 
     def close(self, time: float) -> None:
         """End the open window, whose last rows came at that time."""
         last = self._blocks.open(time, ()).reshape(self._shape)
         if self._blocks.windows:
             past = self._blocks.lookbacks()[2][-1].reshape(self._shape)
-            for at, rate in enumerate(self._rates):
-                self._dispersion.window(at, *rate.of(last), rate.of(past))
+            for at, figure in enumerate(self._figures):
+                self._dispersion.window(at, figure.apart(last, past))
         self._latest, self._full = time, False
         self._blocks.close()
 
@@ -192,7 +195,7 @@ class PooledGroups:
 
     def judge(
         self,
-        definitions: Sequence[Definition],
+        definitions: Sequence[Definition[Figure]],
         tolerated: Sequence[tuple[float | None, float | None]],
     ) -> list[tuple[Judged, Judged]]:
         """Judge the windows that have closed, at least one.
@@ -206,10 +209,11 @@ class PooledGroups:
             Of each, once for the difference and once for the ratio: what a lookback shows that
             breaches, the shortest one; or else the longest one.
         """
+        if not definitions:
+            return []
         windows, since, sums = self._blocks.lookbacks()
-        # A group that only a label tells may be taken back where it was not counted.
-        counts = np.maximum(sums.reshape(-1, *self._shape), 0)
-        groups = (counts[-1].sum(axis=-1) >= SMALLEST_GROUP).sum()
+        counts = sums.reshape(-1, *self._shape)
+        groups = (self._rows(counts[-1]) >= SMALLEST_GROUP).sum()
         step = max(1, -(-len(windows) * int(groups) ** 2 // _MOST_PAIRS))
         some = slice(len(windows) - 1 - (len(windows) - 1) // step * step, None, step)
         past = _Past(windows[some], since[some], counts[some])
@@ -218,16 +222,25 @@ class PooledGroups:
             for definition, limits in zip(definitions, tolerated, strict=True)
         ]
 
+    def _rows(self, sums: np.ndarray) -> np.ndarray:
+        """Return the rows that count for any figure, [...] of sums [..., columns]."""
+        found: np.ndarray = np.max([each.rows(sums) for each in self._figures], axis=0)
+        return found
+
     def _judge(
-        self, definition: Definition, difference: float | None, ratio: float | None, past: _Past
+        self,
+        definition: Definition[Figure],
+        difference: float | None,
+        ratio: float | None,
+        past: _Past,
     ) -> tuple[Judged, Judged]:
-        alpha = levels(self._latest - past.since, self._budget) / len(definition.rates)
+        alpha = levels(self._latest - past.since, self._budget) / len(definition.figures)
         factor = self.factor(definition)
         groups = past.counts[:, :MOST_GROUPS]
-        left_out = past.counts[:, MOST_GROUPS].sum(axis=-1)
+        left_out = self._rows(past.counts[:, MOST_GROUPS])
         found = worst([
-            compare(*rate.of(groups), alpha, self._min_rows, factor, self._whom(rate))
-            for rate in definition.rates
+            figure.compare(groups, alpha, self._min_rows, factor, self._whom(figure))
+            for figure in definition.figures
         ])  # fmt: skip
         whole = (found.compared >= 2) & (found.compared == found.judged) & (left_out == 0)
         quarter = quarters(past.windows)
@@ -261,14 +274,13 @@ class PooledGroups:
 
         return judged(by_difference), judged(by_ratio)
 
-    def _whom(self, rate: Rate) -> Reference:
-        if self._reference == "best":
-            return "highest" if rate.good else "lowest"
-        return self._reference
+    def _whom(self, figure: Figure) -> Reference:
+        return figure.best if self._reference == "best" else self._reference
 
-    def factor(self, definition: Definition) -> float:
-        """Return how many times as much its rates vary as those of independent rows."""
-        return max(self._dispersion.factor(self._rates.index(each)) for each in definition.rates)
+    def factor(self, definition: Definition[Figure]) -> float:
+        """Return how many times as much its figures vary as those of independent rows."""
+        places = (self._figures.index(each) for each in definition.figures)
+        return max(self._dispersion.factor(each) for each in places)
 
     def rate(self, now: float) -> float | None:
         """Return windows per second over all that is remembered; None before there is one."""
@@ -277,11 +289,17 @@ class PooledGroups:
         return float(windows[-1] / seconds) if seconds > 0 else None
 
     def visible(
-        self, definition: Definition, tolerated: float, window: int, now: float, *, ratio: bool
+        self,
+        definition: Definition[Figure],
+        tolerated: float,
+        window: int,
+        now: float,
+        *,
+        ratio: bool,
     ) -> Resolution | None:
         """Return what can be seen of a definition at the present traffic; None: not known.
 
-        Of several rates, the one that is seen worst.
+        Of several figures, the one that is seen worst.
 
         Args:
             definition: of fairness.
@@ -294,7 +312,7 @@ class PooledGroups:
         if rate is None:
             return None
         windows, _, sums = self._blocks.lookbacks()
-        counts = np.maximum(sums[-1].reshape(self._shape), 0)[:MOST_GROUPS]
+        counts = sums[-1].reshape(self._shape)[:MOST_GROUPS]
         rows = int(windows[-1]) * window
         traffic = Traffic(counts=counts, rows=rows, window=window, rate=rate * window)
         found = [
@@ -302,13 +320,13 @@ class PooledGroups:
                 each,
                 traffic,
                 Strictness(
-                    budget=self._budget, rates=len(definition.rates), min_rows=self._min_rows,
+                    budget=self._budget, figures=len(definition.figures), min_rows=self._min_rows,
                     factor=self.factor(definition), whom=self._whom(each),
                 ),
                 tolerated,
                 ratio=ratio,
             )
-            for each in definition.rates
+            for each in definition.figures
         ]  # fmt: skip
         known = [each for each in found if each is not None]
         if len(known) < len(found):
@@ -338,6 +356,12 @@ class PooledGroups:
         self._latest = state["latest"]
 
 
-def _small(definition: Definition, counts: np.ndarray) -> int:
-    of_rates = (rate.of(counts)[1] for rate in definition.rates)
-    return max(int(((rows > 0) & (rows < SMALLEST_GROUP)).sum()) for rows in of_rates)
+def counted(what: np.ndarray) -> np.ndarray:
+    """Return which rows count anywhere, bool [n]; see `PooledGroups.add`."""
+    which: np.ndarray = what >= 0 if what.ndim == 1 else ~np.isnan(what).any(axis=1)
+    return which
+
+
+def _small(definition: Definition[Figure], counts: np.ndarray) -> int:
+    of_figures = (each.rows(counts) for each in definition.figures)
+    return max(int(((rows > 0) & (rows < SMALLEST_GROUP)).sum()) for rows in of_figures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitors.fairness.comparison import Reference
-from monitors.fairness.definitions import Rate
+from monitors.fairness.definitions import Figure
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.windows.resolution import Resolution
 
@@ -39,21 +39,21 @@ class Strictness:
 
     Attributes:
         budget: false alarms that are expected per quarter.
-        rates: among which the budget is shared.
+        figures: among which the budget is shared.
         min_rows: rows that a group needs.
-        factor: how many times as much rates vary as those of independent rows.
+        factor: how many times as much figures vary as those of independent rows.
         whom: with whom groups are compared.
     """
 
     budget: float
-    rates: int
+    figures: int
     min_rows: int
     factor: float
     whom: Reference
 
 
 def resolution(
-    rate: Rate, traffic: Traffic, strict: Strictness, tolerated: float, *, ratio: bool
+    figure: Figure, traffic: Traffic, strict: Strictness, tolerated: float, *, ratio: bool
 ) -> Resolution | None:
     """Return what can be seen of the pair of groups that is seen worst; None: no two groups.
 
@@ -61,36 +61,45 @@ def resolution(
     much as is tolerated and the gap beyond it. Gaps of ratios are in logarithms.
 
     Args:
-        rate: that is compared.
+        figure: that is compared.
         traffic: by group.
         strict: how verdicts are reached.
         tolerated: difference or ratio.
         ratio: which of them.
     """
-    hits, rows = rate.of(traffic.counts)
+    rows = figure.rows(traffic.counts)
     some = np.flatnonzero(rows >= SMALLEST_GROUP)
     if len(some) < 2 or not traffic.rows:
         return None
     shares = rows[some] / traffic.rows
-    known = (hits[some] + 0.5) / (rows[some] + 1)
-    first, second = _pair(shares, known, strict.whom)
+    known = [figure.spread(traffic.counts[at]) for at in some.tolist()]
+    values = np.array([each.value for each in known])
+    first, second = _pair(shares, values, strict.whom)
     pairs = len(some) * (len(some) - 1) if strict.whom == "each" else 2 * (len(some) - 1)
+    middle = float(values[[first, second]].mean())
 
     def sd(gap: float) -> float:
-        middle = float(known[[first, second]].mean())
         apart = (1 - tolerated * math.exp(-gap)) * middle if ratio else tolerated + gap
-        high, low = min(middle + apart / 2, 0.98), max(middle - apart / 2, 0.02)
         parts = 0.0
-        for share, at in ((shares[first], high), (shares[second], low)):
-            parts += (1 - at) / at / share if ratio else at * (1 - at) / share
+        for place, wanted in ((first, middle + apart / 2), (second, middle - apart / 2)):
+            at, variance = known[place].at(wanted)
+            parts += variance / (at**2 if ratio else 1) / shares[place]
         return math.sqrt(parts)
+
+    def bound(alpha: float) -> tuple[float, float]:
+        score, slack = figure.bound(alpha)
+        # What both groups reach farther counts as their standard errors do.
+        return score, slack * math.hypot(1 / shares[first], 1 / shares[second]) / (
+            middle if ratio else 1
+        )
 
     smallest = float(min(shares[first], shares[second]))
     return Resolution(
         sd=sd,
         factor=lambda _windows: strict.factor,
         budget=strict.budget,
-        shares=strict.rates * pairs,
+        shares=strict.figures * pairs,
+        bound=bound,
         window=traffic.window,
         rate=traffic.rate,
         least=strict.min_rows / smallest,

@@ -19,6 +19,11 @@ _ROUNDS: Final = 30
 """Of a fixed point; each halves the error at least, about."""
 
 
+def normal_bound(alpha: float) -> tuple[float, float]:
+    """Return how many standard errors a normal bound reaches, and nothing more."""
+    return -float(ndtri(alpha)), 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
     """What a figure over lookbacks can show, whose error falls with the root of its rows.
@@ -29,6 +34,8 @@ class Resolution:
         factor: takes windows; returns how many times as much the figure varies.
         budget: false alarms that are expected per quarter.
         shares: bounds that share what a look may be wrong with.
+        bound: takes what a bound may be wrong with; returns how many standard errors it reaches,
+            and how much farther, times the rows.
         window: rows per window.
         rate: rows per second; 0: none come.
         least: rows that a verdict needs.
@@ -40,6 +47,7 @@ class Resolution:
     window: int
     rate: float
     shares: int = 1
+    bound: Callable[[float], tuple[float, float]] = normal_bound
     least: float = 1.0
 
     def level(self, rows: float) -> float:
@@ -48,11 +56,11 @@ class Resolution:
         return float(levels(np.array([seconds]), self.budget)[0]) / self.shares
 
     def _gap(self, rows: float) -> float:
-        score = _POWER - float(ndtri(self.level(rows)))
-        spread = math.sqrt(self.factor(rows / self.window) / rows)
+        score, slack = self.bound(self.level(rows))
+        independent = rows / self.factor(rows / self.window)
         gap = 0.0
         for _ in range(_ROUNDS):
-            gap = score * self.sd(gap) * spread
+            gap = (_POWER + score) * self.sd(gap) / math.sqrt(independent) + slack / independent
         return gap
 
     def sees(self) -> dict[float, float]:
@@ -70,9 +78,11 @@ class Resolution:
         """Return how many rows it takes to show a gap; None: more than are remembered."""
         rows = float(max(self.window, self.least))
         for _ in range(_ROUNDS):
-            score = _POWER - float(ndtri(self.level(rows)))
-            factor = self.factor(rows / self.window)
-            wanted = factor * (score * self.sd(gap) / gap) ** 2
+            score, slack = self.bound(self.level(rows))
+            reach = (_POWER + score) * self.sd(gap)
+            # Of the rows for which reach / sqrt(rows) + slack / rows = gap.
+            root = (reach + math.sqrt(reach**2 + 4 * gap * slack)) / (2 * gap)
+            wanted = self.factor(rows / self.window) * root**2
             rows = max(wanted, self.least, float(self.window))
             if not rows <= OLDEST * self.window:
                 return None

@@ -130,11 +130,13 @@ def _disparities(
 ) -> Iterator[Disparity]:
     for definition in DEFINITIONS if columns else ():
         counts = groups.counts(*columns[definition.labelled])
-        pairs = _pairs(groups, counts, definition.rates, config)
+        pairs = _pairs(groups, counts, definition.figures, config)
         for first, second in pairs:
-            alpha = np.array([ALPHA / len(pairs) / len(definition.rates)])
+            alpha = np.array([ALPHA / len(pairs) / len(definition.figures)])
             at = [first, second]
-            some = [(hits[at], rows[at]) for hits, rows in (r.of(counts) for r in definition.rates)]
+            some = [
+                (hits[at], rows[at]) for hits, rows in (r.of(counts) for r in definition.figures)
+            ]
             found = [
                 compare(hits[None], rows[None], alpha, _min_rows(config)) for hits, rows in some
             ]

@@ -14,7 +14,7 @@ OF = {
     "false_discovery_rate": lambda truth, said: 1 - precision_score(truth, said),
     "false_omission_rate": lambda truth, said: 1 - precision_score(truth, said, pos_label=0),
 }
-RATES: dict[str, Rate] = {rate.name: rate for each in DEFINITIONS for rate in each.rates}
+RATES: dict[str, Rate] = {rate.name: rate for each in DEFINITIONS for rate in each.figures}
 
 
 @pytest.mark.parametrize("name", OF)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from monitors.fairness.overdispersion import Overdispersion
+from monitors.fairness.overdispersion import Overdispersion, rates_apart
 
 
 def factor(windows, make):
@@ -14,7 +14,7 @@ def factor(windows, make):
     for number in range(windows):
         hits = make(rng, number, rows)
         if number:
-            found.window(0, hits, rows, past)
+            found.window(0, rates_apart(hits, rows, *past))
         past = past[0] + hits, past[1] + rows
     return found
 
@@ -44,7 +44,7 @@ def test_nothing_known_is_a_factor_of_one():
 def test_groups_with_few_hits_say_nothing():
     found = Overdispersion(1)
     past = np.array([1.0, 2]), np.array([500.0, 500])
-    found.window(0, np.array([9.0, 0]), np.array([10.0, 10]), past)
+    found.window(0, rates_apart(np.array([9.0, 0]), np.array([10.0, 10]), *past))
     assert found.factor(0) == 1.0
 
 

@@ -54,8 +54,8 @@ def test_predictive_values_of_compas():
 )
 def test_disparities_of_compas(name, difference, ratio):
     [definition] = [each for each in DEFINITIONS if each.name == name]
-    alpha = np.array([0.05]) / len(definition.rates)
-    found = worst([compare(*rate.of(COUNTS), alpha, 100) for rate in definition.rates])
+    alpha = np.array([0.05]) / len(definition.figures)
+    found = worst([compare(*rate.of(COUNTS), alpha, 100) for rate in definition.figures])
     assert found.difference[0] == pytest.approx(difference, abs=2e-4)
     assert found.ratio[0] == pytest.approx(ratio, abs=4e-4)
     assert found.low[0] < found.difference[0] < found.high[0]

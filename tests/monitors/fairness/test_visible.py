@@ -81,7 +81,7 @@ def test_a_small_group_costs_rows_and_the_largest_is_who_others_are_compared_wit
         seen = resolution(
             SELECTION_RATE,
             Traffic(counts=counts, rows=1000, window=500, rate=1.0),
-            Strictness(budget=3.0, rates=1, min_rows=100, factor=1.0, whom=whom),
+            Strictness(budget=3.0, figures=1, min_rows=100, factor=1.0, whom=whom),
             0.1,
             ratio=False,
         )
@@ -99,7 +99,7 @@ def test_ratios_are_seen_too():
     seen = resolution(
         SELECTION_RATE,
         Traffic(counts=counts, rows=1000, window=500, rate=1.0),
-        Strictness(budget=3.0, rates=1, min_rows=100, factor=1.0, whom="each"),
+        Strictness(budget=3.0, figures=1, min_rows=100, factor=1.0, whom="each"),
         0.8,
         ratio=True,
     )
