@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from loadtest.experiments.running import Experiment
+from monitors.fairness.counting import ClassCounting
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from monitors.rows import Rows
 
@@ -66,8 +67,7 @@ def breaches(share: float, gaps: Sequence[float], rng: np.random.Generator) -> I
     """
     monitor = GroupFairnessMonitor(
         ["group"],
-        1,
-        "y",
+        ClassCounting("y", 1),
         Tolerances(by_metric={"demographic_parity_difference": TOLERATED}),
         WINDOW,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from monitors.fairness.group_bounds import SMALLEST_GROUP
-from monitors.statistics.empirical_bernstein import empirical_bernstein
+from monitors.statistics.empirical_bernstein import bounded_mean_reach
 
 Reference = Literal["each", "largest", "highest", "lowest"]
 """With whom a group is compared: each other, that of most rows, of the highest or lowest rate."""
@@ -97,19 +97,31 @@ def compare_means(
         signed: whether numbers may be negative; then there are no ratios.
     """
 
-    def reach(variance: np.ndarray, count: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        freedom = np.maximum(count / factor - 1, 1.0)
-        found: np.ndarray = -stdtrit(freedom, alpha) * np.sqrt(variance / count * factor)
+    total, squares, rows = _told(rows, total, squares, rows)
+    count = np.maximum(rows, 2)
+    means = total / np.maximum(rows, 1)
+    error = np.sqrt(_variance(means, total, squares, count) / count * factor)
+    freedom = np.maximum(count / factor - 1, 1.0)
+
+    def reach(alpha: np.ndarray) -> np.ndarray:
+        found: np.ndarray = -stdtrit(freedom, alpha) * error
         return found
 
-    sums = _told(rows, total, squares, rows)
-    return _compared_means(*sums, alpha, min_rows, reach, signed, reference)
+    return _compared_means(means, rows, alpha, min_rows, reach, signed, reference)
+
+
+class Moments(NamedTuple):
+    """Sums by group over n lookbacks, [n, groups] each: of rows, numbers and their powers."""
+
+    rows: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+    fourth: np.ndarray
 
 
 def compare_bounded_means(
-    total: np.ndarray,
-    squares: np.ndarray,
-    rows: np.ndarray,
+    sums: Moments,
     alpha: np.ndarray,
     min_rows: int,
     *,
@@ -119,35 +131,48 @@ def compare_bounded_means(
 ) -> Comparisons:
     """Compare means of numbers from 0 to 1, or from -1 to 1, over n lookbacks at once.
 
-    Their bounds are empirical Bernstein ones, which hold at any level, also for skewed numbers;
-    see `empirical_bernstein`. For the arguments see `compare_means`.
+    Their bounds hold at any level, also for skewed numbers; see `bounded_mean_reach`.
+
+    Args:
+        sums: of the groups' numbers.
+        alpha, min_rows, factor, reference: see `compare_means`.
+        signed: whether numbers may be negative; then there are no ratios.
     """
+    rows, first, second, third, fourth = _told(sums.rows, *sums)
+    count = np.maximum(rows, 2)
+    means = first / np.maximum(rows, 1)
+    variance = _variance(means, first, second, count)
+    around = fourth - 4 * means * third + 6 * means**2 * second - 3 * means**3 * first
+    independent = np.maximum(count / factor, 2.0)
     span = 2.0 if signed else 1.0
 
-    def reach(variance: np.ndarray, count: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        return empirical_bernstein(variance, np.maximum(count / factor, 2.0), span, alpha)
+    def reach(alpha: np.ndarray) -> np.ndarray:
+        of_mean = np.maximum(around, 0.0) / count
+        return bounded_mean_reach(variance, of_mean, independent, span, alpha)
 
-    sums = _told(rows, total, squares, rows)
-    return _compared_means(*sums, alpha, min_rows, reach, signed, reference)
+    return _compared_means(means, rows, alpha, min_rows, reach, signed, reference)
+
+
+def _variance(
+    means: np.ndarray, total: np.ndarray, squares: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    found: np.ndarray = np.maximum(squares - means * total, 0.0) / (count - 1)
+    return found
 
 
 def _compared_means(
-    total: np.ndarray,
-    squares: np.ndarray,
+    means: np.ndarray,
     rows: np.ndarray,
     alpha: np.ndarray,
     min_rows: int,
-    reach: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    reach: Callable[[np.ndarray], np.ndarray],
     signed: bool,
     reference: Reference,
 ) -> Comparisons:
-    """Compare means; `reach` takes variances, rows and levels, which can be broadcast."""
-    count = np.maximum(rows, 2)
-    means = total / np.maximum(rows, 1)
-    variance = np.maximum(squares - means * total, 0.0) / (count - 1)
+    """Compare means; `reach` takes what each bound may be wrong with, [n, 1]."""
 
     def bounds(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        far = reach(variance, count, alpha[:, None])
+        far = reach(alpha[:, None])
         lower = means - far
         return (lower if signed else np.maximum(lower, 0.0)), means + far
 

@@ -7,7 +7,6 @@ scikit-learn's `precision_score` and `accuracy_score`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -16,11 +15,13 @@ import numpy as np
 
 from monitors.fairness.comparison import (
     Comparisons,
+    Moments,
     Reference,
     compare,
     compare_bounded_means,
 )
 from monitors.fairness.overdispersion import means_apart, rates_apart
+from monitors.statistics.empirical_bernstein import typical_reach
 from monitors.windows.resolution import normal_bound
 
 PREDICTED_COLUMNS: Final = 2
@@ -30,8 +31,10 @@ TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = range(4)
 LABELLED_COLUMNS: Final = 4
 
 
-MEAN_COLUMNS: Final = 5
-"""Of rows that have a number: rows, sums of sizes, of numbers and of squares, capped rows."""
+ROWS, CAPPED, SECOND, FOURTH, FIRST, THIRD, FIRST_OF_SIZES, THIRD_OF_SIZES = range(8)
+"""Columns of rows that have a number: rows, those whose number was too large to count whole, and
+sums of powers of numbers; of sizes only where they are others."""
+MEAN_COLUMNS: Final = 8
 
 
 class Figure(Protocol):
@@ -87,15 +90,20 @@ class Spread(NamedTuple):
     Attributes:
         value: the group's figure.
         variance: of one row around it; None: as the figure is a share, that of a share.
+        signed: whether it may be negative; sizes that are larger vary more.
     """
 
     value: float
     variance: float | None
+    signed: bool = True
 
     def at(self, value: float) -> tuple[float, float]:
         """Return a value that a group may have and the variance of a row there."""
-        if self.variance is not None:
+        if self.variance is not None and self.signed:
             return value, self.variance
+        if self.variance is not None:
+            value = max(value, self.value / 100)
+            return value, self.variance * (value / self.value) ** 2 if self.value else 0.0
         value = min(max(value, 0.02), 0.98)
         return value, value * (1 - value)
 
@@ -180,17 +188,18 @@ class Mean:
         """All groups: a mean that is high or low is not good or bad."""
         return "each"
 
-    def of(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return sums, sums of squares and rows, [...] each, of sums [..., columns]."""
-        rows = sums[..., 0]
-        known = rows > 0
+    def of(self, sums: np.ndarray) -> Moments:
+        """Return moments, [...] each, of sums [..., columns]."""
+        odd = (FIRST, THIRD) if self.signed else (FIRST_OF_SIZES, THIRD_OF_SIZES)
+        rows = sums[..., ROWS]
         # What was taken back where it was not counted leaves no rows.
-        total, squares = sums[..., 2 if self.signed else 1], sums[..., 3]
-        return np.where(known, total, 0), np.where(known, squares, 0), np.maximum(rows, 0)
+        known = np.where((rows > 0)[..., None], sums, 0.0)
+        first, second, third, fourth = (known[..., at] for at in (odd[0], SECOND, odd[1], FOURTH))
+        return Moments(known[..., ROWS], first, second, third, fourth)
 
     def rows(self, sums: np.ndarray) -> np.ndarray:
         """Return the rows, see `Figure`."""
-        return self.of(sums)[2]
+        return self.of(sums).rows
 
     def compare(
         self,
@@ -202,25 +211,24 @@ class Mean:
     ) -> Comparisons:
         """Compare groups, see `Figure`."""
         return compare_bounded_means(
-            *self.of(sums), alpha, min_rows,
-            signed=self.signed, factor=factor, reference=reference,
-        )  # fmt: skip
+            self.of(sums), alpha, min_rows, signed=self.signed, factor=factor, reference=reference
+        )
 
     def apart(self, window: np.ndarray, past: np.ndarray) -> np.ndarray:
         """Return how far windows are from their past, see `Figure`."""
-        total, _, rows = self.of(window)
-        return means_apart(total, rows, *self.of(past))
+        now, before = self.of(window), self.of(past)
+        return means_apart(now.first, now.rows, before.first, before.second, before.rows)
 
     def spread(self, sums: np.ndarray) -> Spread:
         """Return what is known of a row, see `Figure`."""
-        total, squares, rows = self.of(sums)
-        mean = float(total / max(rows, 1))
-        return Spread(mean, max(float(squares - mean * total), 0.0) / max(float(rows) - 1, 1.0))
+        rows, total, squares, *_ = (float(each) for each in self.of(sums))
+        mean = total / max(rows, 1.0)
+        variance = max(squares - mean * total, 0.0) / max(rows - 1, 1.0)
+        return Spread(mean, variance, self.signed)
 
     def bound(self, alpha: float) -> tuple[float, float]:
-        """Return how far an empirical Bernstein bound reaches."""
-        wrong = math.log(2 / alpha)
-        return math.sqrt(2 * wrong), 7 * (2 if self.signed else 1) * wrong / 3
+        """Return how far a bound reaches, about."""
+        return typical_reach(2.0 if self.signed else 1.0, alpha)
 
 
 SELECTION_RATE: Final = Rate("selection_rate", (1,), (0, 1), labelled=False)

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
-from monitors.fairness.definitions import (
-    DEFINITIONS,
-    DEMOGRAPHIC_PARITY,
-    LABELLED_COLUMNS,
-    PREDICTED_COLUMNS,
-    Definition,
-    Rate,
-)
+from monitors.fairness.counting import Counting
+from monitors.fairness.definitions import DEMOGRAPHIC_PARITY, Definition, Figure
 from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
-from monitors.fairness.pooled_groups import Judged, PooledGroups, With
+from monitors.fairness.pooled_groups import Judged, With
+from monitors.fairness.side import LEARNING, Side
 from monitors.fairness.visible import FEW_GROUPS
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.rows import Corrections, Rows
 from monitors.watched import Item, Watched
-from monitors.windows.tumbling_window import TumblingWindow
 
 NO_LABELS: Final = "no window of labelled rows is full yet"
 INTERSECTION: Final = " & "
 """Joins the names of attributes, and of their groups."""
-
-_OF: Final = {
-    labelled: [each for each in DEFINITIONS if each.labelled == labelled]
-    for labelled in (False, True)
-}
-_RATES: Final[Mapping[bool, tuple[Rate, ...]]] = {
-    labelled: tuple(dict.fromkeys(rate for each in of for rate in each.figures))
-    for labelled, of in _OF.items()
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +31,7 @@ class Tolerances:
 
     by_metric: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, definition: Definition) -> tuple[float | None, float | None]:
+    def of(self, definition: Definition[Figure]) -> tuple[float | None, float | None]:
         """Return the tolerated difference and ratio; None where nobody has set one."""
         name = definition.name
         return self.by_metric.get(f"{name}_difference"), self.by_metric.get(f"{name}_ratio")
@@ -57,65 +42,10 @@ class Tolerances:
         return len(self.by_metric)
 
 
-class _Side:
-    """Windows and groups of one kind of rows: predicted, or labelled."""
-
-    def __init__(
-        self, subjects: Sequence[str], labelled: bool, window: int, rate: float, min_rows: int,
-        reference: With,
-    ) -> None:  # fmt: skip
-        columns = LABELLED_COLUMNS if labelled else PREDICTED_COLUMNS
-        self.labelled = labelled
-        self.window = TumblingWindow(window)
-        self.groups = {
-            subject: PooledGroups(_RATES[labelled], columns, rate, min_rows, reference)
-            for subject in subjects
-        }
-        self.last: tuple[float, float] = (math.nan, math.nan)
-        self.ident = ""
-
-    def add(
-        self,
-        codes: Mapping[str, np.ndarray],
-        column: np.ndarray,
-        time: float,
-        positions: np.ndarray | Sequence[int],
-        closed: Callable[[], None],
-    ) -> None:
-        """Count rows in windows; `closed` is called after each that is full."""
-
-        def count(part: slice) -> None:
-            for subject, groups in self.groups.items():
-                groups.add(time, codes[subject][part], column[part], positions[part])
-
-        def close() -> None:
-            self.last, self.ident = self.window.span, self.window.ident
-            for groups in self.groups.values():
-                groups.close(self.last[1])
-            closed()
-
-        self.window.add(len(column), time, count, close)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "window": self.window.state(),
-            "groups": {subject: groups.state() for subject, groups in self.groups.items()},
-            "last": None if math.isnan(self.last[0]) else list(self.last),
-            "ident": self.ident,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for subject, groups in self.groups.items():
-            groups.restore(state["groups"][subject])
-        self.window.restore(state["window"])
-        first, last = state["last"] or (math.nan, math.nan)
-        self.last, self.ident = (first, last), state["ident"]
-
-
 class GroupFairnessMonitor:
     """Notions of fairness per sensitive attribute, and for all attributes at once.
 
-    A group's rates are compared as `monitors.fairness.definitions` says, over groups of at least
+    A group's figures are compared as `monitors.fairness.definitions` says, over groups of at least
     `SMALLEST_GROUP` rows. Selection rates are those of all predictions that name their groups, at
     once or with their label; all others are of labelled rows. Each difference and each ratio has an
     interval and, where something is tolerated, a verdict of its own: a breach where for some two
@@ -129,8 +59,7 @@ class GroupFairnessMonitor:
 
     Args:
         attributes: names of the sensitive attributes.
-        favorable_index: class index of the favourable outcome.
-        output_name: the output that holds the scores; a state of another one is refused.
+        counting: what is counted of the rows.
         tolerances: what is tolerated.
         window: rows per window, predicted ones and labelled ones each.
         false_alarms: that are expected per quarter from all verdicts together, if the true
@@ -142,16 +71,15 @@ class GroupFairnessMonitor:
     def __init__(
         self,
         attributes: Sequence[str],
-        favorable_index: int,
-        output_name: str,
+        counting: Counting,
         tolerances: Tolerances,
         window: int,
         false_alarms: float = 3.0,
         min_rows: int = 100,
         reference: With = "each",
     ) -> None:
-        self.needs = Needs(predicted=True, groups=tuple(attributes))
-        self._favorable, self._output = favorable_index, output_name
+        self.needs = Needs(predicted=True, groups=tuple(attributes), scores=counting.scores)
+        self._counting = counting
         self._tolerances, self._min_rows = tolerances, min_rows
         self._attributes = tuple(attributes)
         self._subjects = self._attributes
@@ -161,37 +89,37 @@ class GroupFairnessMonitor:
         rate = false_alarms / max(len(self._subjects) * tolerances.judged, 1)
         self._window = window
         self._rate, self._budget = rate, false_alarms
-        self._sides = self._new_sides()
+        self._predicted, *self._labelled = self._new_sides()
         self._findings: dict[tuple[str, str], Finding] = {}
 
-    def _new_sides(self) -> dict[bool, _Side]:
-        return {
-            labelled: _Side(
-                self._subjects, labelled, self._window, self._rate, self._min_rows, self._reference
-            )
-            for labelled in (False, True)
-        }
+    def _new_sides(self) -> list[Side]:
+        return [
+            Side(way, self._subjects, self._window, self._rate, self._min_rows, self._reference)
+            for way in self._counting.ways
+        ]
+
+    @property
+    def _sides(self) -> list[Side]:
+        return [self._predicted, *self._labelled]
 
     @property
     def filled(self) -> tuple[int, int]:
         """Rows in the current window of predictions, and how many complete it."""
-        window = self._sides[False].window
+        window = self._predicted.window
         return window.rows, window.size
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
         """Count rows by group; judge when a window of predictions or of labelled rows is full."""
         if not rows.n:
             return []
-        assert rows.predicted is not None
-        selected = np.where(rows.predicted >= 0, rows.predicted == self._favorable, -1)
         if rows.labels is None:
-            return self._closed(False, self._codes(False, rows.groups, rows.n), selected, rows)
-        self._count_late(rows.groups, rows, selected)
-        codes = self._codes(True, _merged(rows.groups, rows.request_groups), rows.n)
-        return self._closed(True, codes, _cell(selected, rows.labels == self._favorable), rows)
+            return self._closed(self._predicted, rows.groups, rows)
+        self._count_late(rows.groups, rows, np.ones(rows.n, np.bool_))
+        told = _merged(rows.groups, rows.request_groups)
+        return [each for side in self._labelled for each in self._closed(side, told, rows)]
 
     def _count_late(
-        self, told: Mapping[str, np.ndarray], rows: Rows, selected: np.ndarray, amount: float = 1.0
+        self, told: Mapping[str, np.ndarray], rows: Rows, which: np.ndarray, amount: float = 1.0
     ) -> None:
         """Count what was predicted for labelled rows whose groups only their labels tell.
 
@@ -199,71 +127,54 @@ class GroupFairnessMonitor:
         """
         if not told:
             return
-        whole = self._codes(False, _merged(told, rows.request_groups), rows.n)
-        known = self._codes(False, rows.request_groups, rows.n)
-        for subject, groups in self._sides[False].groups.items():
-            late = np.where(known[subject] < 0, whole[subject], -1)
+        side = self._predicted
+        selected = self._counting.of(side.way, rows, None)
+        whole = self._codes(side, _merged(told, rows.request_groups), rows.n)
+        known = self._codes(side, rows.request_groups, rows.n)
+        for subject, groups in side.groups.items():
+            late = np.where(which & (known[subject] < 0), whole[subject], -1)
             groups.add(rows.timestamp, late, selected, amount=amount)
 
-    def _closed(
-        self, labelled: bool, codes: Mapping[str, np.ndarray], column: np.ndarray, rows: Rows
-    ) -> list[Finding]:
-        side = self._sides[labelled]
+    def _closed(self, side: Side, told: Mapping[str, np.ndarray], rows: Rows) -> list[Finding]:
+        what = self._counting.of(side.way, rows, rows.labels)
+        codes = self._codes(side, told, rows.n)
         found: list[Finding] = []
 
         def closed() -> None:
             found.extend(self._judge(side))
+            if not side.way.labelled:
+                for waiting in self._labelled:
+                    if not waiting.ident:
+                        found.extend(self._unknown(waiting, side, NO_LABELS))
 
-        side.add(codes, column, rows.timestamp, rows.positions, closed)
-        if found and not labelled and not self._sides[True].ident:
-            found += [self._unknown(each, NO_LABELS) for each in self._of_labels(found[-1])]
+        side.add(codes, what, rows.timestamp, rows.positions, closed)
         self._findings.update({_what(each): each for each in found})
         return found
-
-    def _of_labels(self, latest: Finding) -> list[Finding]:
-        """Return the findings that rest on labels and have a tolerance, before there are any."""
-        return [
-            replace(latest, metric=metric, subject=subject, threshold=tolerated, since=None)
-            for subject in self._subjects
-            for metric, tolerated in self._tolerances.by_metric.items()
-            if _of_labels(metric)
-        ]
-
-    @staticmethod
-    def _unknown(finding: Finding, reason: str) -> Finding:
-        side: Literal["above", "below"] = "below" if finding.metric.endswith("_ratio") else "above"
-        return replace(
-            finding, value=math.nan, ci=None, breached=None, n_current=0, reason=reason,
-            direction=side, detail={},
-        )  # fmt: skip
 
     def revise(self, corrections: Corrections, now: float) -> list[Finding]:
         """Count rows by the labels and groups that they have now; see `RevisesLabels`.
 
         The pooled past counts as if the new labels alone had come.
         """
-        rows, side = corrections.rows, self._sides[True]
-        assert rows.predicted is not None
+        rows = corrections.rows
         assert rows.labels is not None
-        # A row without a position had its first label before anything was counted here.
         positions = np.asarray(rows.positions, np.int64)
-        counted = positions >= 0
-        selected = np.where(counted & (rows.predicted >= 0), rows.predicted == self._favorable, -1)
         before = {**rows.groups, **corrections.groups}
-        moved = 0
+        moved = dict.fromkeys((side.way.name for side in self._labelled), 0)
         for told, labels, amount in (
             (before, corrections.labels, -1.0), (rows.groups, rows.labels, 1.0)
         ):  # fmt: skip
-            self._count_late(told, rows, selected, amount)
-            column = _cell(selected, labels == self._favorable)
-            codes = self._codes(True, _merged(told, rows.request_groups), rows.n)
-            for subject, of_rows in codes.items():
-                side.groups[subject].revise(of_rows, column, positions, amount)
-                moved = max(moved, int(((of_rows >= 0) & (column >= 0)).sum()))
-        if not moved or not side.ident:
-            return []
+            # A row without a position had its first label before anything was counted here.
+            self._count_late(told, rows, positions >= 0, amount)
+            merged = _merged(told, rows.request_groups)
+            for side in self._labelled:
+                what = self._counting.of(side.way, rows, labels)
+                counts = side.recount(self._codes(side, merged, rows.n), what, positions, amount)
+                moved[side.way.name] = max(moved[side.way.name], counts)
         found = [
-            replace(each, revised=moved + self._findings[_what(each)].revised)
+            replace(each, revised=moved[side.way.name] + self._findings[_what(each)].revised)
+            for side in self._labelled
+            if moved[side.way.name] and side.judged
             for each in self._judge(side)
         ]
         self._findings.update({_what(each): each for each in found})
@@ -271,7 +182,7 @@ class GroupFairnessMonitor:
 
     def of_labels(self, finding: Finding) -> bool:
         """Whether a finding rests on labelled rows."""
-        return _of_labels(finding.metric)
+        return not finding.metric.startswith(DEMOGRAPHIC_PARITY.name)
 
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in rows."""
@@ -283,12 +194,12 @@ class GroupFairnessMonitor:
         """Return every disparity of every attribute, and what can be seen of it."""
         items = [
             self._item(side, subject, definition, now, ratio=ratio)
-            for side in self._sides.values()
+            for side in self._sides
             for subject in self._subjects
-            for definition in _OF[side.labelled]
-            for ratio in (False, True)
+            for definition in side.way.definitions
+            for ratio in ((False,) if definition.signed else (False, True))
         ]
-        rates = [groups.rate(now) for groups in self._sides[False].groups.values()]
+        rates = [groups.rate(now) for groups in self._predicted.groups.values()]
         judged = self._tolerances.judged * len(self._subjects)
         return Watched(
             items=tuple(items),
@@ -300,86 +211,126 @@ class GroupFairnessMonitor:
         )
 
     def _item(
-        self, side: _Side, subject: str, definition: Definition, now: float, *, ratio: bool
+        self, side: Side, subject: str, definition: Definition[Figure], now: float, *, ratio: bool
     ) -> Item:
         tolerated = self._tolerances.of(definition)[ratio]
         name = f"{definition.name}_{'ratio' if ratio else 'difference'}"
         item = Item(
             metric=name, subject=subject, severity="ticket", threshold=tolerated, unit="metric",
-            statistic="labelled rows" if side.labelled else "",
+            statistic="labelled rows" if side.way.labelled else "",
         )  # fmt: skip
         if tolerated is None:
             return replace(item, not_judged=NO_THRESHOLD)
-        groups = side.groups[subject]
         item = replace(
             item,
             false_alarms=self._rate,
-            factor=groups.factor(definition) if side.ident else None,
+            factor=side.groups[subject].factor(definition) if side.ident else None,
             basis="windows against the past, without what groups share",
         )
         if not side.ident:
-            return replace(item, basis=NO_LABELS if side.labelled else "no window is full yet")
-        seen = groups.visible(definition, tolerated, self._window, now, ratio=ratio)
+            return replace(item, basis=NO_LABELS if side.way.labelled else "no window is full yet")
+        if not side.judged or side.scale is None:
+            return replace(item, basis=LEARNING)
+        limit = tolerated if ratio else tolerated / side.scale
+        seen = side.groups[subject].visible(definition, limit, self._window, now, ratio=ratio)
         if seen is None:
             return replace(item, basis=FEW_GROUPS)
         # Of ratios gaps are in logarithms; twice the tolerated disparity is its square.
-        gap = -math.log(tolerated) if ratio else tolerated
+        gap = -math.log(tolerated) if ratio else limit
         needs, sees = seen.needs(gap) if gap > 0 else None, seen.sees()
         if ratio:
             sees = {time: tolerated * -math.expm1(-each) for time, each in sees.items()}
             needs = needs and needs._replace(gap=tolerated * (1 - tolerated))
+        else:
+            sees = {time: each * side.scale for time, each in sees.items()}
+            needs = needs and needs._replace(gap=tolerated)
         return replace(item, level=seen.level(self._window), sees=sees, needs=needs)
 
     # -- groups -------------------------------------------------------------------------
 
-    def _codes(
-        self, labelled: bool, groups: Mapping[str, np.ndarray], n: int
-    ) -> dict[str, np.ndarray]:
+    def _codes(self, side: Side, groups: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
         """Return the group of each row by subject, int64 [n]; -1 where it is not known."""
         by_row = {name: groups[name].tolist() if name in groups else [None] * n
                   for name in self._attributes}  # fmt: skip
         if len(self._subjects) > len(self._attributes):
             by_row[self._subjects[-1]] = _joined(by_row.values())
-        tables = self._sides[labelled].groups
-        return {subject: tables[subject].codes(by_row[subject]) for subject in self._subjects}
+        return {
+            subject: groups_of.codes(by_row[subject]) for subject, groups_of in side.groups.items()
+        }
 
     # -- verdicts -----------------------------------------------------------------------
 
-    def _judge(self, side: _Side) -> list[Finding]:
-        definitions = _OF[side.labelled]
+    def _judge(self, side: Side) -> list[Finding]:
+        if not side.judged:
+            return self._unknown(side, side, LEARNING)
+        definitions = side.way.definitions
         tolerated = [self._tolerances.of(each) for each in definitions]
         return [
             finding
             for subject in self._subjects
             for definition, judged in zip(
-                definitions, side.groups[subject].judge(definitions, tolerated), strict=True
+                definitions, side.judge(subject, tolerated), strict=True
             )
             for finding in self._of(side, subject, definition, judged)
-        ]
+        ]  # fmt: skip
+
+    def _unknown(self, side: Side, when: Side, reason: str) -> list[Finding]:
+        """Return what has a tolerance as unknown, at the latest window of a side."""
+        found: list[Finding] = []
+        for subject in self._subjects:
+            for definition in side.way.definitions:
+                both = zip(("difference", "ratio"), self._tolerances.of(definition), strict=True)
+                found += [
+                    Finding(
+                        monitor="fairness",
+                        metric=f"{definition.name}_{kind}",
+                        subject=subject,
+                        value=math.nan,
+                        threshold=tolerated,
+                        direction="below" if kind == "ratio" else "above",
+                        breached=None,
+                        n_reference=0,
+                        n_current=0,
+                        window=when.last,
+                        reason=reason,
+                        severity="ticket",
+                        window_id=when.ident,
+                    )
+                    for kind, tolerated in both
+                    if tolerated is not None
+                ]
+        return found
 
     def _of(
-        self, side: _Side, subject: str, definition: Definition, both: tuple[Judged, Judged]
+        self,
+        side: Side,
+        subject: str,
+        definition: Definition[Figure],
+        both: tuple[Judged, Judged],
     ) -> list[Finding]:
         tolerated = self._tolerances.of(definition)
+        scale = side.scale or math.nan
         judged, of_ratio = both
         difference = Finding(
             monitor="fairness",
             metric=f"{definition.name}_difference",
             subject=subject,
-            value=judged.difference,
+            value=judged.difference * scale,
             threshold=tolerated[0],
             direction="above",
             breached=judged.breached,
             n_reference=0,
             n_current=judged.rows,
             window=side.last,
-            ci=_interval(judged.low, judged.high),
+            ci=_interval(judged.low * scale, judged.high * scale),
             reason=self._why(judged, judged.breached, tolerated[0]),
             severity="ticket",
             window_id=side.ident,
             since=judged.since if judged.breached else None,
-            detail=_evidence(judged),
+            detail={**_evidence(judged), **side.evidence()},
         )
+        if definition.signed:
+            return [difference]
         ratio = replace(
             difference,
             metric=f"{definition.name}_ratio",
@@ -391,7 +342,7 @@ class GroupFairnessMonitor:
             ci=_interval(of_ratio.ratio_low, of_ratio.ratio_high),
             reason=self._why(of_ratio, of_ratio.ratio_breached, tolerated[1]),
             since=of_ratio.since if of_ratio.ratio_breached else None,
-            detail=_evidence(of_ratio),
+            detail={**_evidence(of_ratio), **side.evidence()},
         )
         return [difference, ratio]
 
@@ -412,8 +363,7 @@ class GroupFairnessMonitor:
         """Return counts by group, windows and last findings as JSON values."""
         return {
             "judges": self._judges(),
-            "predicted": self._sides[False].state(),
-            "labelled": self._sides[True].state(),
+            **{side.way.name: side.state() for side in self._sides},
             "findings": findings_to_state(self._findings.values()),
         }
 
@@ -427,24 +377,18 @@ class GroupFairnessMonitor:
             raise ValueError("the fairness state is about other attributes, or judged otherwise")
         found = findings_from_state(state["findings"])
         sides = self._new_sides()
-        sides[False].restore(state["predicted"])
-        sides[True].restore(state["labelled"])
-        self._sides = sides
+        for side in sides:
+            side.restore(state[side.way.name])
+        self._predicted, *self._labelled = sides
         self._findings = {_what(each): each for each in found}
         return found
 
     def _judges(self) -> list[Any]:
         return [
-            list(self._attributes), self._output, self._favorable,
+            list(self._attributes), *self._counting.about,
             dict(sorted(self._tolerances.by_metric.items())), self._window,
             self._rate, self._min_rows, self._reference,
         ]  # fmt: skip
-
-
-def _cell(selected: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Return the column of labelled rows, see `definitions`; -1 where nothing was predicted."""
-    column: np.ndarray = np.where(selected < 0, -1, 2 * positive + np.maximum(selected, 0))
-    return column
 
 
 def _merged(
@@ -485,10 +429,6 @@ def _evidence(judged: Judged) -> dict[str, Any]:
 
 def _interval(low: float, high: float) -> tuple[float, float] | None:
     return None if math.isnan(low) or math.isnan(high) else (low, high)
-
-
-def _of_labels(metric: str) -> bool:
-    return not metric.startswith(DEMOGRAPHIC_PARITY.name)
 
 
 def _what(finding: Finding) -> tuple[str, str]:

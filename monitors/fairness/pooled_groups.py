@@ -120,6 +120,16 @@ class PooledGroups:
         self._dispersion = Overdispersion(len(figures))
         self._latest = 0.0
 
+    @property
+    def windows(self) -> int:
+        """How many windows have closed."""
+        return self._blocks.windows
+
+    def clear(self) -> None:
+        """Forget everything but which group is counted where."""
+        self._blocks = AgedBlocks(math.prod(self._shape))
+        self._dispersion = Overdispersion(len(self._figures))
+
     # -- counts -------------------------------------------------------------------------
 
     def codes(self, values: Sequence[str | None]) -> np.ndarray:

@@ -31,7 +31,8 @@ MOST_ROWS: Final = 50_000
 """Rows on each side of a change, the ones nearest to now of those since, and nearest to it of those
 before."""
 _PARITY: Final = "demographic_parity"
-"""Metrics of fairness that begin so count answers; all others count which were wrong."""
+"""Metrics of fairness that begin so count answers; all others count which were wrong, and by how
+much."""
 
 
 def found(job: CauseJob) -> Cause:
@@ -49,10 +50,10 @@ def found(job: CauseJob) -> Cause:
             rows = selected_rows(_past(job, entries, since), config)
             return why_unalike(rows, asked.attribute, f"the share of '{favorable}'", low=True)
         after = _labelled(job, entries, Labelling(since, later=True))
-        if asked.attribute:
-            return why_unalike(after, asked.attribute, "the error rate", low=False)
-        before = _labelled(job, entries, Labelling(since, later=False))
         what = "error rate" if config.label_kind == "classes" else "mean absolute error"
+        if asked.attribute:
+            return why_unalike(after, asked.attribute, f"the {what}", low=False)
+        before = _labelled(job, entries, Labelling(since, later=False))
         return why_worse(before, after, what)
     except (OSError, pa.ArrowException) as error:
         text = " ".join(str(error).split())[:200]

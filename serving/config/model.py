@@ -16,7 +16,7 @@ from serving.config.log import ModelLog
 from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.objectives import Slo
 from serving.config.one_of import OneOf
-from serving.config.performance_thresholds import check_thresholds
+from serving.config.performance_thresholds import check_thresholds, scored
 from serving.config.remote import Remote
 from serving.config.reports import Reports
 from serving.config.section import Section
@@ -153,7 +153,7 @@ class ModelConfig(Section):
             raise ValueError("inputs: at least one must not be sensitive")
         _check_rows(self)
         if self.fairness and self.outputs:
-            _check_fairness(self.fairness.favorable, self.outputs[0], self.label_kind)
+            _check_fairness(self.fairness, self.outputs[0], self.label_kind)
         if self.outputs:
             _check_performance(self)
         return self
@@ -238,7 +238,8 @@ class ModelConfig(Section):
         return "auto" if performance is None else performance.metric
 
 
-def _check_fairness(favorable: str | None, output: OutputSpec, kind: LabelKind | None) -> None:
+def _check_fairness(fairness: Fairness, output: OutputSpec, kind: LabelKind | None) -> None:
+    favorable, tolerance = fairness.favorable, fairness.tolerance
     single = kind == "numbers" and output.shape[1:] in ([], [1])
     if favorable is None and not single:
         raise ValueError(
@@ -248,6 +249,18 @@ def _check_fairness(favorable: str | None, output: OutputSpec, kind: LabelKind |
     if favorable is not None and favorable not in (output.classes or []):
         raise ValueError(
             f"fairness.favorable: '{favorable}' is not among the classes of output '{output.name}'"
+        )
+    wrong = tolerance.of_classes if favorable is None else tolerance.of_numbers
+    if wrong:
+        what, other = ("numbers", "classes") if favorable is None else ("classes", "numbers")
+        raise ValueError(
+            f"fairness.tolerance.{wrong[0]}: is of models of {other}, and output '{output.name}' "
+            f"gives {what}; take it out"
+        )
+    if tolerance.calibration_difference is not None and not scored(output):
+        raise ValueError(
+            f"fairness.tolerance.calibration_difference: output '{output.name}' gives classes and "
+            "no probabilities of them; take it out"
         )
 
 

@@ -236,9 +236,9 @@ def _ratio(of_what: str) -> Any:
     return Field(None, gt=0, le=1, description=told)
 
 
-def _reported(of_what: str, le: float | None = None) -> Any:
-    told = f"Largest between the groups' {of_what}. Judged in reports, not in findings."
-    return Field(None, ge=0, le=le, description=told)
+def _of_numbers(of_what: str, unit: str) -> Any:
+    told = f"Largest between the groups' {of_what}, {unit}; of models of numbers."
+    return Field(None, ge=0, description=told)
 
 
 class Tolerance(Section):
@@ -258,18 +258,34 @@ class Tolerance(Section):
     false_omission_rate_ratio: float | None = _ratio("false omission rates")
     accuracy_difference: float | None = _difference("accuracies")
     accuracy_ratio: float | None = _ratio("accuracies")
-    calibration_difference: float | None = _reported(
-        "means of what is true (1 or 0) minus its probability", le=1
+    calibration_difference: float | None = _difference(
+        "means of what is true, 1 or 0, minus its probability"
     )
-    mae_difference: float | None = _reported("mean absolute errors")
+    mae_difference: float | None = _of_numbers("mean absolute errors", "in the model's unit")
     mae_ratio: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Smallest of the groups' mean absolute errors, lowest to highest. Judged in "
-        "reports, not in findings.",
+        description="Smallest of the groups' mean absolute errors, lowest to highest; of models of "
+        "numbers.",
     )
-    mean_error_difference: float | None = _reported("means of answer minus truth")
+    mean_error_difference: float | None = _of_numbers(
+        "means of answer minus truth", "in the model's unit"
+    )
+
+    @property
+    def of_numbers(self) -> list[str]:
+        """Names of what is tolerated of models of numbers."""
+        given = self.model_dump(exclude_none=True)
+        return [name for name in given if name.startswith(("mae_", "mean_error_"))]
+
+    @property
+    def of_classes(self) -> list[str]:
+        """Names of what somebody tolerates of models of classes; the default is nobody's wish."""
+        default = Tolerance().model_dump(exclude_none=True)
+        given = self.model_dump(exclude_none=True)
+        chosen = [name for name, most in given.items() if default.get(name) != most]
+        return [name for name in chosen if name not in self.of_numbers]
 
 
 class Fairness(Section):

@@ -38,8 +38,7 @@ def consumers(config: ModelConfig) -> frozenset[str]:
         # Inputs are looked at where they are seen anyway.
         if config.monitors.quality is not None:
             found.add(DATA_QUALITY)
-    # Of numbers groups are compared in reports alone.
-    if config.fairness is not None and config.fairness.favorable is not None:
+    if config.fairness is not None:
         found.add(FAIRNESS)
     if config.label_kind is not None:
         if config.monitors.performance is not None:

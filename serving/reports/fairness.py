@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from monitors.fairness.comparison import Comparisons, compare, compare_means, worst
-from monitors.fairness.definitions import DEFINITIONS, Rate
+from monitors.fairness.counting import probability_gaps
+from monitors.fairness.definitions import CALIBRATION, DEFINITIONS, MAE, MEAN_ERROR, Rate
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from serving.config import ModelConfig
 from serving.reports.disparities import Disparity, Fairness, GroupFigures
@@ -21,10 +22,7 @@ from serving.reports.rows import ReportRows
 ALPHA: Final = 0.05
 """Probability that any interval of one metric and attribute is wrong."""
 NO_TOLERANCE: Final = "no tolerance is set"
-CALIBRATION: Final = "calibration"
-MEAN_ERROR: Final = "mean_error"
-MAE: Final = "mae"
-_SIGNED: Final = {CALIBRATION: True, MEAN_ERROR: True, MAE: False}
+_OF_MEANS: Final = {each.name: each for each in (CALIBRATION, MAE, MEAN_ERROR)}
 SUPPRESSED: Final = f"suppressed: fewer than {SMALLEST_GROUP} rows"
 
 
@@ -35,7 +33,7 @@ def fairness(rows: ReportRows, config: ModelConfig) -> Fairness:
     groups, notes = by_attribute(rows.groups, rows.labelled), []
     columns = _columns(rows, config)
     means = _means(rows, config)
-    if CALIBRATION not in means and config.label_kind == "classes":
+    if CALIBRATION.name not in means and config.label_kind == "classes":
         notes.append("calibration by group is not known: it needs labels and probabilities")
     figures: list[GroupFigures] = []
     found: list[Disparity] = []
@@ -84,20 +82,14 @@ def _means(rows: ReportRows, config: ModelConfig) -> dict[str, np.ndarray]:
         error = np.full(rows.rows, np.nan)
         answers = rows.predicted[rows.labelled].astype(np.float64)
         error[rows.labelled] = answers - rows.labels.astype(np.float64)
-        return {MAE: np.abs(error), MEAN_ERROR: error}
+        return {MAE.name: np.abs(error), MEAN_ERROR.name: error}
     classes = config.outputs[0].classes or []
     if config.fairness is None or config.fairness.favorable not in classes or rows.scores is None:
         return {}
     at = classes.index(config.fairness.favorable)
-    scores = np.asarray(rows.scores, np.float64)
-    proper = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 1e-3) & rows.labelled
-    if not proper.any():
-        return {}
     apart = np.full(rows.rows, np.nan)
-    truth = np.full(rows.rows, np.nan)
-    truth[rows.labelled] = rows.labels == at
-    apart[proper] = truth[proper] - scores[proper, at]
-    return {CALIBRATION: apart}
+    apart[rows.labelled] = probability_gaps(rows.scores[rows.labelled], rows.labels == at, at)
+    return {} if np.isnan(apart).all() else {CALIBRATION.name: apart}
 
 
 def _figures(
@@ -154,7 +146,7 @@ def _disparities(
             at = list(pair)
             compared = compare_means(
                 total[None, at], squares[None, at], rows[None, at],
-                np.array([ALPHA / len(pairs)]), _min_rows(config), signed=_SIGNED[name],
+                np.array([ALPHA / len(pairs)]), _min_rows(config), signed=_OF_MEANS[name].signed,
             )  # fmt: skip
             shown = total[at] / np.maximum(rows[at], 1)
             yield from _both(groups, name, pair, compared, shown, config)
@@ -197,7 +189,7 @@ def _both(
     order = np.argsort(-values, kind="stable")
     names = [groups.names[pair[at]] for at in order]
     sides = [("difference", "above", found.difference, found.low, found.high)]
-    if not _SIGNED.get(name):
+    if name not in _OF_MEANS or not _OF_MEANS[name].signed:
         sides.append(("ratio", "below", found.ratio, found.ratio_low, found.ratio_high))
     for kind, direction, *numbers in sides:
         metric = f"{name}_{kind}"

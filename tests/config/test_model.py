@@ -142,3 +142,28 @@ def test_fairness_counts_classes_and_so_no_labels_that_are_numbers():
         ConfigError, match=r"metric: mae is not of classes, which `fairness` counts"
     ):
         parse(ModelConfig, {**raw, "monitors": {"performance": {"metric": "mae"}}}, "m")
+
+
+def tolerating(output, tolerance, favorable="yes"):
+    fairness = {"sensitive": ["sex"], "tolerance": tolerance, "favorable": favorable}
+    raw = {"format": "torch_export", "inputs": [X], "outputs": [{**X, **output}]}
+    config = parse(ModelConfig, {**raw, "fairness": fairness}, "m")
+    # What one process writes another one reads.
+    assert ModelConfig.model_validate(config.model_dump()) == config
+    return config
+
+
+SCORES = {"shape": [-1, 2], "classes": ["no", "yes"]}
+LABELS = {"shape": [-1], "datatype": "INT64", "classes": ["no", "yes"]}
+PRICE = {"shape": [-1]}
+
+
+def test_what_is_tolerated_has_to_be_something_that_the_model_can_break():
+    assert tolerating(SCORES, {"calibration_difference": 0.1}).fairness
+    assert tolerating(PRICE, {"mae_difference": 1000, "mae_ratio": 0.8}, None).fairness
+    with pytest.raises(ConfigError, match=r"tolerance\.mae_ratio: is of models of numbers, and ou"):
+        tolerating(SCORES, {"mae_ratio": 0.8})
+    with pytest.raises(ConfigError, match=r"accuracy_ratio: is of models of classes, and output"):
+        tolerating(PRICE, {"accuracy_ratio": 0.8}, None)
+    with pytest.raises(ConfigError, match="'x' gives classes and no probabilities of them"):
+        tolerating(LABELS, {"calibration_difference": 0.1})

@@ -322,6 +322,46 @@ def test_predictions_do_not_keep_what_was_found_in_labels_fresh(make):
     assert metrics == {"demographic_parity_difference", "demographic_parity_ratio"}
 
 
+def test_errors_of_numbers_are_compared_between_groups(make):
+    tolerance = {"mae_difference": 0.5, "mean_error_difference": 0.5}
+    fairness = {"sensitive": ["sex"], "window": 100, "min_rows": 20, "tolerance": tolerance}
+    watch = make(KINDS["numbers"], {"drift": None, "performance": None}, fairness)
+    rng = np.random.default_rng(1)
+    sex = np.array(["f", "m"] * 1000, object)
+    event = replace(predictions(2000, KINDS["numbers"]), sensitive_features={"sex": sex})
+    watch.update(event, 0)
+    before = [found for found in watch.findings(0) if found.monitor == "fairness"]
+    assert {found.reason for found in before} == {"no window of labelled rows is full yet"}
+    # All answers are 1; those of one group are too low by 2.
+    truths = 1 + rng.normal(size=2000) / 2 + 2 * (sex == "f")
+    watch.label([LabelEvent(f"r{at}", 0, truth) for at, truth in enumerate(truths.tolist())], 0)
+    found = {each.metric: each for each in watch.findings(0) if each.monitor == "fairness"}
+    assert found.keys() == {"mae_difference", "mae_ratio", "mean_error_difference"}
+    assert found["mean_error_difference"].breached
+    assert found["mean_error_difference"].value == pytest.approx(2, abs=0.1)
+    assert found["mae_difference"].breached
+    assert found["mae_ratio"].breached is None
+    again = make(KINDS["numbers"], {"drift": None, "performance": None}, fairness)
+    again.restore(watch.state())
+    restored = {each.metric: each for each in again.findings(0) if each.monitor == "fairness"}
+    assert repr(restored) == repr(found)
+
+
+def test_calibration_is_compared_between_groups(make):
+    output = {**KINDS["scores"], "classes": ["no", "yes"]}
+    fairness = {**FAIRNESS, "window": 500, "tolerance": {"calibration_difference": 0.2}}
+    watch = make(output, {"drift": None}, fairness)
+    sex = np.array(["f", "m"] * 1000, object)
+    event = replace(predictions(2000, output), sensitive_features={"sex": sex})
+    watch.update(event, 0)
+    # All have a probability of .9, and of one group half are favorable.
+    truths = np.where((sex == "f") & (np.arange(2000) % 4 == 0), 0, 1)
+    watch.label([LabelEvent(f"r{at}", 0, truth) for at, truth in enumerate(truths.tolist())], 0)
+    (found,) = (each for each in watch.findings(0) if each.metric == "calibration_difference")
+    assert found.value == pytest.approx(0.5, abs=0.01)
+    assert found.breached
+
+
 def test_brain_floats_are_judged_as_numbers(make):
     output = {"name": "p", "datatype": "BF16", "shape": [-1, 2]}
     watch = make(output, {"drift": LIVE})

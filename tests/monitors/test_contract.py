@@ -23,7 +23,7 @@ from monitors.monitor import Monitor, Needs, SaysWhatItWatches
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.consumers import DATA_QUALITY, DRIFT, ESTIMATION, PERFORMANCE
+from serving.models.consumers import DATA_QUALITY, DRIFT, ESTIMATION, FAIRNESS, PERFORMANCE
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 
@@ -47,6 +47,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         USUAL,
         {"performance": {"metric": "mae", "max": 0.7}, "estimation": {"every_s": 0}},
     ),
+    FAIRNESS: (USUAL, {"performance": {"metric": "rmse", "max": 0.7}}),
     PERFORMANCE: (
         USUAL,
         {"performance": {"metric": "rmse", "max": 0.7}},
@@ -55,6 +56,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """Configurations of `monitors` that give monitors of different kinds."""
 CLASSES = {"name": "y", "datatype": "FP32", "shape": [-1, 2], "classes": ["no", "yes"]}
+OF_NUMBERS = {"sensitive": ["group"], "window": 100, "tolerance": {"mae_ratio": 0.8}}
 NUMBER = {"name": "y", "datatype": "FP32", "shape": [-1]}
 CASES = [
     pytest.param((name, monitors), id=f"{name}{number or ''}")
@@ -75,7 +77,10 @@ def case(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> Make:
     """Builds what the list builds for a model that wants everything."""
     name, monitors = case
-    fairness = {"sensitive": ["group"], "favorable": "yes", "window": 100}
+    fairness = {
+        "sensitive": ["group"], "favorable": "yes", "window": 100,
+        "tolerance": {"calibration_difference": 0.1},
+    }  # fmt: skip
     config = ModelConfig.model_validate({
         "format": "torch_export",
         "inputs": [
@@ -85,7 +90,7 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
         "outputs": [NUMBER if _of_numbers(monitors) else CLASSES],
         "monitors": monitors,
         "guards": [{"name": "schema"}, {"name": "mahalanobis"}],
-        "fairness": None if _of_numbers(monitors) else fairness,
+        "fairness": OF_NUMBERS if _of_numbers(monitors) else fairness,
     })  # fmt: skip
     (tmp_path / "profile").mkdir()
     profile = ReferenceProfile.fit(dict(batch(500, seed=99).columns))
@@ -343,7 +348,8 @@ def test_findings_say_when_how_much_and_about_what(make, case):
     for finding in (*first, *second):
         assert finding.monitor == case[0]
         assert 10.0 <= finding.window[0] <= finding.window[1] <= 20.0
-        assert 0 < finding.n_current <= MOST_ROWS
+        assert 0 <= finding.n_current <= MOST_ROWS
+        assert finding.n_current or finding.reason
         assert finding.direction in ("above", "below")
         assert finding.severity in ("info", "ticket", "page")
         judged = finding.threshold is not None or finding.p_value is not None

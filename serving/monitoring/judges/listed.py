@@ -50,12 +50,6 @@ def _fairness(entry: ModelEntry) -> Built:
     return build(entry)
 
 
-def _of_numbers(config: ModelConfig) -> str:
-    if config.fairness is None or FAIRNESS in consumers(config):
-        return ""
-    return "errors of numbers are compared between groups in reports, and there are no findings"
-
-
 def _quality(entry: ModelEntry) -> Built:
     from serving.monitoring.judges.quality import build
 
@@ -132,7 +126,6 @@ MONITORS: Final = (
         wanted=_consumes(FAIRNESS),
         build=_fairness,
         part=_fairness,
-        lacks=_of_numbers,
     ),
     MonitorDescriptor(
         name=DATA_QUALITY,

@@ -7,10 +7,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from monitors.monitor import SaysWhatItWatches
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.observation import EventMeta, Position
 from serving.config import ModelConfig
+from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.service import MonitoringService
 from serving.protocol.messages import Tensor
@@ -126,14 +128,22 @@ def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatc
     assert "failed" not in str(service.findings("loans").notes)
 
 
-def test_that_errors_of_numbers_have_no_findings_is_said() -> None:
+@pytest.mark.parametrize("tolerance", [{}, {"mae_ratio": 0.8}], ids=["nothing", "something"])
+def test_errors_of_numbers_are_judged_where_something_is_tolerated(
+    tmp_path: Path, tolerance: dict[str, float]
+) -> None:
     [fairness] = [each for each in MONITORS if each.name == "fairness"]
     raw = {
-        "format": "onnx", "fairness": {"sensitive": ["sex"]},
+        "format": "onnx", "fairness": {"sensitive": ["sex"], "tolerance": tolerance},
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
         "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1]}],
     }  # fmt: skip
     config = ModelConfig.model_validate(raw)
-    assert not fairness.wanted(config)
-    assert "in reports" in fairness.lacks(config)
-    assert fairness.lacks(config.model_copy(update={"fairness": None})) == ""
+    assert fairness.wanted(config)
+    built = fairness.build(ModelEntry("prices", "1", tmp_path, config))
+    assert isinstance(built.monitor, SaysWhatItWatches)
+    judged = [each.metric for each in built.monitor.watched(0.0).items if not each.not_judged]
+    assert judged == list(tolerance)
+    whys = [each.why for each in built.blind]
+    assert all("nothing is tolerated" in why for why in whys)
+    assert len(whys) == (0 if tolerance else 1)

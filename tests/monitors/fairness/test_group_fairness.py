@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fairlearn import metrics
 
+from monitors.fairness.counting import ClassCounting
 from monitors.fairness.group_bounds import MOST_GROUPS
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from monitors.performance.labels import CorrectedRow, JoinedRow, corrections, joined_rows
@@ -20,7 +21,7 @@ def scores(selected):
 
 
 def monitor(window=1000, tolerances=DEFAULT, attributes=("group",), **options):
-    return GroupFairnessMonitor(attributes, 1, "y", tolerances, window, **options)
+    return GroupFairnessMonitor(attributes, ClassCounting("y", 1), tolerances, window, **options)
 
 
 def predictions(make_rows, selected, timestamp=0.0, **groups):
@@ -40,7 +41,7 @@ def labelled(predicted, truth, timestamp=0.0, with_label=False, **groups):
 
 def counted(watch, labelled_rows):
     """Rows by group, of all windows that are remembered."""
-    groups = watch._sides[labelled_rows].groups["group"]
+    groups = watch._sides[int(labelled_rows)].groups["group"]
     total = groups._blocks.total().reshape(groups._shape).sum(axis=1)
     return {name: total[at] for name, at in groups._places.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binom
 
+from monitors.fairness.counting import ClassCounting
 from monitors.fairness.definitions import SELECTION_RATE
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from monitors.fairness.visible import Strictness, Traffic, resolution
@@ -18,7 +19,7 @@ METRIC = "demographic_parity_difference"
 
 def fairness() -> GroupFairnessMonitor:
     tolerances = Tolerances(by_metric={METRIC: 0.1})
-    return GroupFairnessMonitor(["sex"], 1, "y", tolerances, 500, 3.0)
+    return GroupFairnessMonitor(["sex"], ClassCounting("y", 1), tolerances, 500, 3.0)
 
 
 def show(monitor: GroupFairnessMonitor, rng, rows: int, gap: float, now: float) -> bool:
