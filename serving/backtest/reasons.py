@@ -66,15 +66,15 @@ def why_worse(before: LabelledLosses, after: LabelledLosses, what: str) -> Cause
 
 
 def why_unalike(rows: LabelledLosses, attribute: str, what: str, *, low: bool) -> Cause:
-    """Return why groups differ in a rate.
+    """Return why groups differ in a rate, or in a mean error.
 
     The group that is worst off beside all others is compared with them, row by row: differences of
     their inputs are told from another treatment of the same inputs.
 
     Args:
-        rows: with 0 or 1 in place of a loss.
+        rows: with 0 or 1 in place of a loss, or with errors of numbers.
         attribute: whose groups they are.
-        what: the rate, in words.
+        what: the rate or mean error, in words.
         low: whether those with the lowest rate are worst off; else those with the highest.
     """
     if attribute not in rows.groups:
@@ -97,10 +97,16 @@ def why_unalike(rows: LabelledLosses, attribute: str, what: str, *, low: bool) -
     )
     if found.cause is not None:
         said = f"{found.cause}: {said}; {_OF_GROUPS[found.cause]}{_carried(found)}"
-    report = most_disparate_slices(some.columns, some.losses, members)
-    place = next((each for each in report.slices if each.confirmed), None)
-    if place is not None:
-        said += f"; most where {place.words}: {place.value:+.3g}"
+    place: Slice | None
+    if np.isin(some.losses, (0, 1)).all():
+        report = most_disparate_slices(some.columns, some.losses, members)
+        place = next((each for each in report.slices if each.confirmed), None)
+        if place is not None:
+            said += f"; most where {place.words}: {place.value:+.3g}"
+    else:
+        place = _worst(mine) if mine.losses.min() < mine.losses.max() else None
+        if place is not None:
+            said += f"; largest of theirs where {place.words}: {place.value:.3g}"
     if found.cause is None and place is None:
         return Cause(summary=f"the rows explain no difference: {said}", group=group, rows=counts)
     return _told(said, found, counts, group=group, where="" if place is None else place.words)

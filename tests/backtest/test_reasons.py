@@ -84,6 +84,18 @@ def test_of_errors_the_group_with_more_of_them_is_worst_off(random):
     assert why_unalike(some, "sex", "the error rate", low=False).group == "M"
 
 
+def test_errors_of_numbers_are_compared_as_they_are(random):
+    some, women = grouped(random)
+    some.losses[:] = random.exponential(np.where(women, 3.0, 1.0))
+    cause = why_unalike(some, "sex", "the mean absolute error", low=False)
+    assert (cause.kind, cause.group) == ("concept shift", "F")
+    young = some.columns["age"] < 45
+    some.losses[:] = random.exponential(np.where(women & young, 5.0, 1.0))
+    cause = why_unalike(some, "sex", "the mean absolute error", low=False)
+    assert "age" in cause.where
+    assert "largest of theirs where age" in cause.summary
+
+
 def test_groups_alike_have_no_cause(random):
     some, _ = grouped(random)
     some.losses[:] = random.random(N) < 0.5
