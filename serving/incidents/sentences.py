@@ -21,7 +21,7 @@ _ADVICE: Final = {
     "with the version before",
     "estimation": "see whether inputs have drifted (`vigil findings {model}`), and label the rows "
     "that tell most (`vigil labels wanted {model}`)",
-    "fairness": "look at the groups' rates (`vigil findings {model}`) with who answers for the "
+    "fairness": "look at the groups' figures (`vigil findings {model}`) with who answers for the "
     "model's decisions",
     "guard_rate": "look at what the guard flags (`vigil predictions {model}`): inputs have "
     "changed, or it needs a new profile (`vigil profile {model}`); one that flags nothing guards "
