@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from serving.config.tensor_specs import InputSpec
-from serving.expressions.conditions import ColumnKind, Condition, condition
+from serving.expressions.conditions import Condition, condition
+from serving.expressions.operands import ColumnKind
 
 MOST_SLICES: Final = 20
 _MOST_ELEMENTS: Final = 256

@@ -9,11 +9,11 @@ Kind = Literal["name", "number", "text", "operator", "end"]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
-        (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
+        (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
       | (?P<text>'[^']*'|"[^"]*")
       | `(?P<quoted>[^`]+)`
       | (?P<name>[^\W\d]\w*(?:\.\w+)*(?:\[\d+(?:,\d+)*\])?)
-      | (?P<operator><=|>=|==|!=|[<>=(),\[\]])
+      | (?P<operator><=|>=|==|!=|[-+*/<>=(),\[\]])
     )""",
     re.VERBOSE,
 )
@@ -25,7 +25,7 @@ class ExpressionError(ValueError):
 
 
 class Token(NamedTuple):
-    """A word: what it is, as it counts, and where it begins."""
+    """A word: what it is, as it counts, and where it begins. A sign is a word of its own."""
 
     kind: Kind
     value: str

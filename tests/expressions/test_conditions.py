@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.expressions.conditions import condition
-from serving.expressions.tokens import ExpressionError
 
 KINDS = {"age": "numbers", "income": "numbers", "purpose": "text", "mean radius": "numbers",
-         "x[0]": "numbers", "x.a": "numbers"}  # fmt: skip
+         "x[0]": "numbers", "x.a": "numbers", "wanted": "text",
+         "small": "numbers", "half": "numbers"}  # fmt: skip
 
 
 def texts(*values: object) -> np.ndarray:
@@ -27,6 +27,9 @@ COLUMNS = {
     "mean radius": np.array([1.0, 2.0, 3.0, 4.0], np.float32),
     "x[0]": np.array([0.0, 1.0, np.inf, -np.inf]),
     "x.a": np.zeros(4),
+    "wanted": texts(b"car", b"car", b"car", b"car"),
+    "small": np.array([200, 100, 0, 1], np.uint8),
+    "half": np.array([0.1, 0.3, -0.0, 60000], np.float16),
 }
 U = None
 
@@ -49,6 +52,27 @@ U = None
         ("income in [-2, 5]", [False, False, True, True]),
         ("age > 60 and (income = 0 or income = 1)", [False, True, False, False]),
         ("NOT (age > 60 AND income > 0)", [True, True, U, True]),
+        ("age > income", [True, True, U, True]),
+        ("60 <= age", [False, True, U, True]),
+        ("purpose = wanted", [True, False, U, U]),
+        ("'home' != purpose", [True, False, U, U]),
+        ("age >= income * 20 + 60", [False, True, U, True]),
+        ("age + 1 - -1 = 22", [True, False, U, False]),
+        ("income -1 = 0", [True, False, False, False]),
+        ("-age < -60", [False, True, U, False]),
+        ("(age - 20) / 2 > (20)", [False, True, U, False]),
+        ("2 + 3 * 4 = income + 9", [False, False, True, False]),
+        ("10 - 4 - 1 = income", [False, False, True, False]),
+        ("age / income > 0", [True, U, U, False]),
+        ("age / income is missing", [False, True, True, False]),
+        ("x[0] - 1 < 0", [True, False, U, U]),
+        ("age / income in [20, -30]", [True, U, U, True]),
+        ("small + 100 > 255", [True, False, False, False]),
+        ("half * 2 > 100000", [False, False, False, True]),
+        ("half = 0.1 or half in [0.3]", [True, True, False, False]),
+        ("((age > 60)) or (income) = 5", [False, True, True, False]),
+        ("age > 60 or age < 60 or income < 0", [True, True, U, True]),
+        ("age > 1 and income > 0 and small > 150", [True, False, False, False]),
     ],
 )
 def test_it_says_what_it_says_and_missing_values_are_unknown(text, expected):
@@ -61,45 +85,23 @@ def test_it_says_what_it_says_and_missing_values_are_unknown(text, expected):
     assert not (found.true & ~found.known).any()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("agee > 60", "there is no column 'agee'; there are 'age', 'income'"),
-        ("age >", "column 'age' holds numbers: compare it with one"),
-        ("age > 'x'", "column 'age' holds numbers"),
-        ("purpose > 'car'", "column 'purpose' holds text, which has no order"),
-        ("purpose = 3", "column 'purpose' holds text: compare it with one in quotes"),
-        ("(age > 1", "a parenthesis is not closed"),
-        ("age in 3", "a list in brackets is expected"),
-        ("age in [3", "a bracket is not closed"),
-        ("age > 1 income < 2", "'income' is not expected there"),
-        ("", "a column is expected, and it ends there"),
-        ("age ; drop", "what begins with '; drop' is not understood"),
-        ("age", "after column 'age' one of"),
-        ("__import__('os') > 1", "there is no column '__import__'"),
-        ("not " * 30 + "age > 1", "within each other"),
-    ],
-)
-def test_what_cannot_be_read_is_told_in_a_sentence(text, says):
-    with pytest.raises(ExpressionError) as raised:
-        condition(text, KINDS)
-    assert says in str(raised.value)
-    assert str(raised.value).startswith(f"'{text}'")
-
-
 def test_it_says_which_columns_it_looks_at():
     read = condition("age > 60 or purpose is missing", KINDS)
     assert read.columns == {"age", "purpose"}
 
 
-@given(st.text(max_size=40))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        read = condition(text, KINDS)
-    except ExpressionError:
-        return
-    found = read.of(COLUMNS)
-    assert found.true.shape == found.known.shape == (4,)
+def test_a_long_condition_is_judged_as_a_short_one_is() -> None:
+    for word, expected in (("or", [True, True, U, True]), ("and", [False, False, U, False])):
+        text = f" {word} ".join(["age > 60", "not age > 60"] * 2000)
+        found = condition(text, KINDS).of(COLUMNS)
+        assert [bool(t) if k else None for t, k in zip(*found, strict=True)] == expected
+
+
+def test_no_row_gives_no_truth() -> None:
+    none = {name: values[:0] for name, values in COLUMNS.items()}
+    text = "purpose = wanted or purpose in ['a'] and age / income in [1] or age is missing"
+    found = condition(text, KINDS).of(none)
+    assert found.true.shape == found.known.shape == (0,)
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=1, max_size=20))
