@@ -1,8 +1,11 @@
-"""Values that the model's schema does not allow: not finite, out of range, unknown category."""
+"""Values that the model's schema does not allow: not finite, out of range, unknown category.
+
+And rows that break a rule about several of their values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -35,22 +38,44 @@ class InputRule:
     feature_names: Sequence[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """What the values of a row must be together.
+
+    Attributes:
+        text: the rule, as people wrote it, for the reasons.
+        columns: names of the columns that it is about.
+        broken: which rows break it, bool [n], of the inputs of a batch by name.
+    """
+
+    text: str
+    columns: Sequence[str]
+    broken: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
 class SchemaGuard:
-    """Range, finiteness and category checks, vectorised over the batch.
+    """Range, finiteness and category checks, and rules of rows, vectorised over the batch.
 
     A reason names the feature and what is allowed, never the value that was sent.
 
     Args:
         rules: one per input that is to be checked.
         action: what happens to a row that breaks a rule.
+        row_rules: rules about several values of a row.
     """
 
     name = "schema"
     stage = Stage.INPUT
     needs = Needs(inputs=True)
 
-    def __init__(self, rules: Sequence[InputRule], action: Action = Action.FLAG) -> None:
+    def __init__(
+        self,
+        rules: Sequence[InputRule],
+        action: Action = Action.FLAG,
+        row_rules: Sequence[RowRule] = (),
+    ) -> None:
         self.action = action
+        self._row_rules = [(each.broken, _said(each)) for each in row_rules]
         self._rules: list[_Values | _Categories] = []
         for rule in rules:
             self._rules.append(_Values(rule))
@@ -65,6 +90,10 @@ class SchemaGuard:
             values = inputs[rule.name]
             if not rule.holds(values):
                 reasons = rule.reasons(values) | reasons
+        for broken, said in self._row_rules:
+            found = broken(inputs)
+            if np.count_nonzero(found):
+                reasons = dict.fromkeys(np.flatnonzero(found).tolist(), said) | reasons
         action = np.zeros(rows.n, dtype=np.uint8)
         if reasons:
             action[list(reasons)] = self.action
@@ -150,6 +179,11 @@ class _Categories:
                 if value not in allowed:
                     found.setdefault(row, text)
         return found
+
+
+def _said(rule: RowRule) -> str:
+    columns = ", ".join(f"'{name}'" for name in rule.columns)
+    return f"{columns} must fulfil: {rule.text}"
 
 
 def _one_of(allowed: frozenset[bytes]) -> str:

@@ -130,6 +130,8 @@ class ModelConfig(Section):
         slices = self.monitors.slices
         if len(set(slices)) < len(slices):
             raise ValueError("monitors.slices names a condition twice; leave one out")
+        if not self.inputs:  # the artefact tells them, and then this is checked again
+            return self
         try:
             slice_conditions(slices, self.inputs)
         except ExpressionError as error:
@@ -374,6 +376,12 @@ def _check_guards(model: ModelConfig) -> None:
                 f"guards: {guard.name} judges each row by itself, and `batching: {{join: false}}` "
                 "says that the rows of a request belong together"
             )
+        if kind.check is None or not model.inputs:  # which the artefact tells later
+            continue
+        try:
+            kind.check(guard, model.inputs)
+        except ValueError as error:
+            raise ValueError(f"guards: {guard.name}: {error}") from None
 
 
 def _check_methods(kind: FormatDescriptor, outputs: list[OutputSpec]) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from serving.config import ConfigError, ModelConfig, parse
-from serving.config.slices import MOST_SLICES, column_kinds
-from serving.models.profile.columns import fixed_columns
+from serving.config.slices import MOST_SLICES
 
 INPUTS: list[dict[str, Any]] = [
     {"name": "x", "datatype": "FP32", "shape": [-1, 2],
@@ -30,16 +29,16 @@ def made(*slices: str) -> ModelConfig:
     return parse(ModelConfig, raw, "models/m/model.yaml")
 
 
-def test_columns_are_named_as_monitors_name_them():
-    config = made()
-    kinds = column_kinds(config.inputs)
-    assert set(kinds) == fixed_columns(config)
-    assert kinds["kind"] == "text"
-    assert {kinds[name] for name in ("age", "x.income", "z[1,0]", "big.mean")} == {"numbers"}
-
-
 def test_slices_are_read_when_the_file_is():
     made("age > 60", "kind = 'a' and x.income is missing", "`z[0,1]` = 3")
+
+
+def test_of_inputs_that_the_artefact_tells_they_are_read_when_it_has():
+    raw = {"format": "onnx", "monitors": {"slices": ["age > 60"]}}
+    config = parse(ModelConfig, raw, "models/m/model.yaml")
+    assert config.monitors.slices == ["age > 60"]
+    with pytest.raises(ConfigError, match="there is no column 'age'; there are 'y'"):
+        parse(ModelConfig, {**raw, "inputs": [{**INPUTS[2], "name": "y"}]}, "models/m/model.yaml")
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,15 @@ class GuardDescriptor:
         fit: learns from reference rows and from rows held out of them, and returns arrays to be
             kept beside the version; None for a guard that learns nothing. Raises `ValueError` with
             what is wrong with the rows.
+        check: raises `ValueError` where the section does not go together with the model's inputs,
+            with its key and what is wrong; None for a guard that any inputs go together with.
     """
 
     section: type[GuardSection]
     stage: Stage
     build: Callable[[Any, GuardSource], Guard]
     fit: Callable[[Any, ReferenceRows, ReferenceRows], dict[str, np.ndarray]] | None = None
+    check: Callable[[Any, Sequence[InputSpec]], None] | None = None
 
     @property
     def name(self) -> str:

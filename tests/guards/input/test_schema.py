@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from guards.decisions import Action
-from guards.input.schema import InputRule, SchemaGuard
+from guards.input.schema import InputRule, RowRule, SchemaGuard
 from guards.rows import Rows
 
 
@@ -81,6 +81,26 @@ def test_the_first_rule_that_is_broken_gives_the_reason():
     assert decisions.action.tolist() == [Action.SHADOW] * 2
     assert decisions.reasons[0].startswith("input 'b'")
     assert decisions.reasons[1].startswith("input 'a'")
+
+
+def test_a_row_that_breaks_a_rule_of_rows_is_told_the_rule_and_its_columns():
+    guard = SchemaGuard(
+        [InputRule("a", minimum=0.0)],
+        Action.REJECT,
+        [
+            RowRule("a < b", ("a", "b"), lambda inputs: ~(inputs["a"] < inputs["b"])),
+            RowRule("b < 3", ("b",), lambda inputs: ~(inputs["b"] < 3)),
+        ],
+    )
+    rows = {"a": np.array([1.0, 2.0, -1.0, 1.0, 9.0]), "b": np.array([2.0, 1.0, -2.0, 7.0, 7.0])}
+    decisions = guard.check(Rows(5, rows))
+    assert decisions.action.tolist() == [0, 3, 3, 3, 3]
+    assert decisions.reasons == {
+        1: "'a', 'b' must fulfil: a < b",
+        2: "input 'a': the value must be at least 0",
+        3: "'b' must fulfil: b < 3",
+        4: "'a', 'b' must fulfil: a < b",
+    }
 
 
 def test_no_rules_pass_everything():
