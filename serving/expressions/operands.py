@@ -77,7 +77,7 @@ def calculated(operator: str, first: Operand, second: Operand) -> Operand:
     def values(columns: Columns) -> Values:
         one, other = first.of(columns), second.of(columns)
         found = calculate(_wide(one.array), _wide(other.array))
-        return Values(found, one.there & other.there & np.isfinite(found))
+        return Values(found, _together(one.there, other.there) & np.isfinite(found))
 
     if first.constant is None or second.constant is None:
         return Operand("numbers", "what is calculated", values)
@@ -91,7 +91,7 @@ def compared(operator: str, first: Operand, second: Operand) -> Judge:
 
     def judge(columns: Columns) -> Truth:
         one, other = first.of(columns), second.of(columns)
-        known = one.there & other.there
+        known = _together(one.there, other.there)
         return Truth(compare(one.array, other.array) & known, known)
 
     return judge
@@ -124,11 +124,18 @@ def missing(operand: Operand) -> Judge:
     return judge
 
 
+def _together(one: Any, other: Any) -> Any:
+    """Return where both are there; an operation of an array and True would take as long as one."""
+    if one is True:
+        return other
+    return one if other is True else one & other
+
+
 def _numbers(values: np.ndarray) -> Values:
     if values.dtype.kind in "biu":
         return Values(values, np.ones(len(values), np.bool_))
     numbers = values if values.dtype.kind == "f" else values.astype(np.float64)
-    return Values(numbers, ~np.isnan(numbers))
+    return Values(numbers, numbers == numbers)  # all but NaN
 
 
 def _texts(values: np.ndarray) -> Values:

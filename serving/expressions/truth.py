@@ -37,9 +37,17 @@ def either(judges: Sequence[Judge]) -> Judge:
 
 def both(judges: Sequence[Judge]) -> Judge:
     """Return `and`: known where all sides are, and where one is false."""
-    if len(judges) == 1:
-        return judges[0]
-    return opposite(either([opposite(each) for each in judges]))
+
+    def judge(columns: Columns) -> Truth:
+        true, known = judges[0](columns)
+        for each in judges[1:]:
+            found = each(columns)
+            # Known where either is known to be false, or both are known: `known > true` is false.
+            known = (known & found.known) | (known > true) | (found.known > found.true)
+            true = true & found.true
+        return Truth(true, known)
+
+    return judges[0] if len(judges) == 1 else judge
 
 
 def opposite(one: Judge) -> Judge:
@@ -47,6 +55,6 @@ def opposite(one: Judge) -> Judge:
 
     def judge(columns: Columns) -> Truth:
         found = one(columns)
-        return Truth(found.known & ~found.true, found.known)
+        return Truth(found.known > found.true, found.known)  # known, and not true
 
     return judge

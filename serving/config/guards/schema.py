@@ -81,7 +81,7 @@ def _broken(
 
     def broken(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         truth = read.of({name: column(inputs[given]) for name, given, column in places})
-        return truth.known & ~truth.true
+        return truth.known > truth.true  # known, and not true
 
     return broken
 
