@@ -20,7 +20,7 @@ _NAMED_CATEGORIES = 10  # more of them would make a reason that nobody reads
 
 @dataclass(frozen=True, slots=True)
 class InputRule:
-    """What the values of one input may be. Floating-point values must be finite in any case.
+    """What the values of one input may be. Floating-point values must be finite or missing.
 
     Attributes:
         name: of the input.
@@ -29,6 +29,8 @@ class InputRule:
         maximum: largest allowed value, likewise; inf where there is none.
         categories: of a BYTES input [n, k], per column the allowed values, None for any.
         feature_names: names of the columns of an input [n, k], for the reasons.
+        missing: of an input [n, k], per column whether a value may be missing there, which is NaN
+            or the empty text; None: nowhere.
     """
 
     name: str
@@ -36,6 +38,7 @@ class InputRule:
     maximum: np.ndarray | float | None = None
     categories: Sequence[AbstractSet[str] | None] | None = None
     feature_names: Sequence[str] | None = None
+    missing: Sequence[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class _Values:
         self._bounded = rule.minimum is not None or rule.maximum is not None
         self._minimum = np.asarray(-np.inf if rule.minimum is None else rule.minimum, np.float64)
         self._maximum = np.asarray(np.inf if rule.maximum is None else rule.maximum, np.float64)
+        self._missing = np.array(rule.missing, np.bool_) if any(rule.missing or ()) else None
         self._cast: dict[np.dtype[np.generic], tuple[np.ndarray, np.ndarray]] = {}
 
     def holds(self, values: np.ndarray) -> bool:
@@ -120,19 +124,25 @@ class _Values:
         # Comparisons with NaN are false, and the bounds are finite: this is all of the check.
         allowed = values >= low
         allowed &= values <= high
-        return int(np.count_nonzero(allowed)) == allowed.size
+        if np.count_nonzero(allowed) == allowed.size:
+            return True
+        allowed |= self._may_miss(values)
+        return bool(np.count_nonzero(allowed) == allowed.size)
 
     def reasons(self, values: np.ndarray) -> dict[int, str]:
         """Return why rows break the rule, by row index; one reason per row."""
         low, high = self._bounds(values.dtype)
         finite = np.isfinite(values)
         found: dict[int, str] = {}
-        broken = np.argwhere(~(finite & (values >= low) & (values <= high)))
+        allowed = (finite & (values >= low) & (values <= high)) | self._may_miss(values)
+        broken = np.argwhere(~allowed)
         for row, *place in broken.tolist():
             if row in found:
                 continue
             at = tuple(place)
             text = "must be a finite number"
+            if self._missing is not None and self._missing[at]:
+                text += " or missing"
             if finite[(row, *at)]:
                 below = values[(row, *at)] < np.broadcast_to(low, values.shape[1:])[at]
                 bound = self._minimum if below else self._maximum
@@ -140,6 +150,13 @@ class _Values:
                 text = f"must be at {'least' if below else 'most'} {limit:.15g}"
             found[row] = f"input '{self.name}': {_place(self._names, at)} {text}"
         return found
+
+    def _may_miss(self, values: np.ndarray) -> np.ndarray | bool:
+        """Return which values are missing where they may be."""
+        if self._missing is None or values.dtype.kind != "f":
+            return False
+        may: np.ndarray = np.isnan(values) & self._missing
+        return may
 
     def _bounds(self, dtype: np.dtype[np.generic]) -> tuple[np.ndarray, np.ndarray]:
         """Bounds in the precision of the values, so that a value that is the bound passes."""
@@ -160,21 +177,25 @@ class _Categories:
     def __init__(self, rule: InputRule, categories: Sequence[AbstractSet[str] | None]) -> None:
         self.name = rule.name
         self._names = rule.feature_names
-        self._allowed = [
-            (column, frozenset(text.encode() for text in allowed))
-            for column, allowed in enumerate(categories)
-            if allowed is not None
-        ]
+        self._allowed: list[tuple[int, frozenset[bytes], str]] = []
+        for column, given in enumerate(categories):
+            if given is None:
+                continue
+            allowed = frozenset(text.encode() for text in given)
+            said = _one_of(allowed)
+            if rule.missing is not None and rule.missing[column]:
+                allowed, said = allowed | {b""}, f"{said}, or missing"
+            self._allowed.append((column, allowed, said))
 
     def holds(self, values: np.ndarray) -> bool:
         """Whether every value is allowed."""
-        return all(allowed.issuperset(values[:, at].tolist()) for at, allowed in self._allowed)
+        return all(allowed.issuperset(values[:, at].tolist()) for at, allowed, _ in self._allowed)
 
     def reasons(self, values: np.ndarray) -> dict[int, str]:
         """Return why rows break the rule, by row index; one reason per row."""
         found: dict[int, str] = {}
-        for column, allowed in self._allowed:
-            text = f"input '{self.name}': {_place(self._names, (column,))} {_one_of(allowed)}"
+        for column, allowed, said in self._allowed:
+            text = f"input '{self.name}': {_place(self._names, (column,))} {said}"
             for row, value in enumerate(values[:, column].tolist()):
                 if value not in allowed:
                     found.setdefault(row, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ Datatype = Literal[
 SklearnMethod = Literal[
     "predict", "predict_proba", "decision_function", "score_samples", "transform"
 ]  # fmt: skip
+_WITH_MISSING: Final = frozenset({"FP16", "FP32", "FP64", "BF16", "BYTES"})
+"""Datatypes that have a value for what is missing: NaN, or the empty text."""
 TensorFormat = Literal["FORMAT_NONE", "FORMAT_NHWC", "FORMAT_NCHW"]
 
 
@@ -26,6 +28,12 @@ class Feature(Section):
     max: float | None = Field(None, description="Largest allowed value; checked by `schema`.")
     categories: list[str] | None = Field(
         None, description="Allowed values of a categorical column (BYTES inputs)."
+    )
+    missing: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="Whether `schema` lets a missing value pass: NaN in a column of floating-point "
+        "numbers, the empty text in one with `categories`. Infinity never passes; without "
+        "`categories` the empty text always does.",
     )
 
 
@@ -84,6 +92,13 @@ class InputSpec(Section):
             raise ValueError(
                 f"input '{self.name}': features needs shape [-1, {len(self.features)}]"
             )
+        for each in self.features or ():
+            if each.missing == "allow" and self.datatype not in _WITH_MISSING:
+                raise ValueError(
+                    f"input '{self.name}': feature '{each.name}' has `missing: allow`, but "
+                    f"{self.datatype} has no missing values; take it out, or let the input be of "
+                    f"a floating-point datatype such as FP64"
+                )
         return self
 
 

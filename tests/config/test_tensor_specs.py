@@ -11,6 +11,7 @@ def made(kind=InputSpec, **given):
 
 
 FEATURES = [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+B = {"name": "b"}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,23 @@ def test_features_are_the_columns_of_a_table(shape):
     assert made(features=FEATURES).features is not None
     with pytest.raises(ValidationError, match=r"input 'x': features needs shape \[-1, 3\]"):
         made(shape=shape, features=FEATURES)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "BF16", "BYTES"])
+def test_a_column_may_allow_missing_values(datatype):
+    spec = made(datatype=datatype, shape=[-1, 2], features=[{"name": "a", "missing": "allow"}, B])
+    assert [each.missing for each in spec.features] == ["allow", "refuse"]
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT64"])
+def test_a_datatype_without_missing_values_cannot_allow_them(datatype):
+    told = (
+        f"input 'x': feature 'a' has `missing: allow`, but {datatype} has no missing values"
+    )
+    with pytest.raises(ValidationError, match=told):
+        made(datatype=datatype, shape=[-1, 2], features=[B, {"name": "a", "missing": "allow"}])
+    with pytest.raises(ValidationError, match="missing"):
+        made(shape=[-1, 1], features=[{"name": "a", "missing": "maybe"}])
 
 
 def test_a_table_without_columns_has_no_features():

@@ -99,6 +99,7 @@ def _rule(spec: InputSpec) -> InputRule:
         if spec.datatype == "BYTES"
         else None,
         feature_names=[f.name for f in spec.features],
+        missing=[f.missing == "allow" for f in spec.features],
     )
 
 

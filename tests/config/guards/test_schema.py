@@ -52,6 +52,16 @@ def test_categories_are_of_their_column_alone() -> None:
     assert judged(spec, [[b"u", b"any"], [b"w", b"u"]]) == [0, FLAG]
 
 
+def test_missing_values_pass_in_the_columns_that_allow_them() -> None:
+    features = [{**A, "missing": "allow"}, B]
+    rows = [[np.nan, 0], [0, np.nan], [np.inf, 0]]
+    assert judged({"features": features}, rows) == [0, FLAG, FLAG]
+    assert judged({"features": [A, B]}, rows) == [FLAG, FLAG, FLAG]
+    both = [{**each, "categories": ["u"]} for each in features]
+    words = [[b"", b"u"], [b"u", b""], [b"w", b"u"]]
+    assert judged({"datatype": "BYTES", "features": both}, words) == [0, FLAG, FLAG]
+
+
 def test_sensitive_inputs_are_not_looked_at() -> None:
     assert judged({"sensitive": True, "min": 0}, [[-1, np.nan]]) == [0]
 

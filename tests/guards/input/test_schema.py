@@ -68,6 +68,40 @@ def test_categories():
     }
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_missing_numbers_pass_where_they_may_and_infinite_ones_never(dtype):
+    rule = InputRule("x", minimum=np.array([0, 0]), feature_names=["a", "b"], missing=[True, False])
+    nan, inf = np.nan, np.inf
+    x = np.array([[nan, 1], [1, nan], [nan, nan], [inf, 1], [-1, 1], [nan, -1], [1, 1]], dtype)
+    assert reasons(rule, x) == {
+        1: "input 'x': 'b' must be a finite number",
+        2: "input 'x': 'b' must be a finite number",
+        3: "input 'x': 'a' must be a finite number or missing",
+        4: "input 'x': 'a' must be at least 0",
+        5: "input 'x': 'b' must be at least 0",
+    }
+    assert reasons(rule, x[:1]) == {}
+    unbounded = InputRule("x", missing=[True, True])
+    assert list(reasons(unbounded, x)) == [3]
+
+
+def test_columns_of_integers_have_no_missing_values():
+    rule = InputRule("x", minimum=0, missing=[True, True])
+    assert list(reasons(rule, np.array([[1, 2], [3, -4]]))) == [1]
+
+
+def test_empty_texts_pass_among_categories_where_they_may():
+    rule = InputRule(
+        "c", categories=[{"u"}, {"v"}], feature_names=["a", "b"], missing=[True, False]
+    )
+    values = np.array([[b"", b"v"], [b"u", b""], [b"w", b"v"], [b"u", b"v"]], dtype=object)
+    assert reasons(rule, values) == {
+        1: "input 'c': 'b' must be one of 'v'",
+        2: "input 'c': 'a' must be one of 'u', or missing",
+    }
+    assert reasons(rule, values[:1]) == {}
+
+
 def test_long_lists_of_categories_are_counted():
     rule = InputRule("c", categories=[{f"c{i}" for i in range(50)}])
     found = reasons(rule, np.array([[b"x"]], dtype=object))
