@@ -15,6 +15,7 @@ from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
 
+_LARGEST_BF16 = 0x7F7F_0000  # the bits of this float32
 _NAMED_CATEGORIES = 10  # more of them would make a reason that nobody reads
 
 
@@ -31,6 +32,7 @@ class InputRule:
         feature_names: names of the columns of an input [n, k], for the reasons.
         missing: of an input [n, k], per column whether a value may be missing there, which is NaN
             or the empty text; None: nowhere.
+        bits: whether its values travel as the bits of BF16, in uint16.
     """
 
     name: str
@@ -39,6 +41,7 @@ class InputRule:
     categories: Sequence[AbstractSet[str] | None] | None = None
     feature_names: Sequence[str] | None = None
     missing: Sequence[bool] | None = None
+    bits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,12 @@ class _Values:
         self._maximum = np.asarray(np.inf if rule.maximum is None else rule.maximum, np.float64)
         self._missing = np.array(rule.missing, np.bool_) if any(rule.missing or ()) else None
         self._cast: dict[np.dtype[np.generic], tuple[np.ndarray, np.ndarray]] = {}
+        self._bits = rule.bits
 
     def holds(self, values: np.ndarray) -> bool:
         """Whether every value is allowed."""
+        if self._bits:
+            values = _of_bf16(values)
         kind = values.dtype.kind
         if kind != "f" and (kind not in "iu" or not self._bounded):
             return True
@@ -131,6 +137,8 @@ class _Values:
 
     def reasons(self, values: np.ndarray) -> dict[int, str]:
         """Return why rows break the rule, by row index; one reason per row."""
+        if self._bits:
+            values = _of_bf16(values)
         low, high = self._bounds(values.dtype)
         finite = np.isfinite(values)
         found: dict[int, str] = {}
@@ -162,7 +170,9 @@ class _Values:
         """Bounds in the precision of the values, so that a value that is the bound passes."""
         if dtype.kind != "f":
             return self._minimum, self._maximum
-        if dtype not in self._cast:
+        if dtype not in self._cast and self._bits:
+            self._cast[dtype] = _as_bf16(self._minimum), _as_bf16(self._maximum)
+        elif dtype not in self._cast:
             largest = float(np.finfo(dtype.type).max)  # type: ignore[type-var]  # kind is "f"
             self._cast[dtype] = (
                 np.clip(self._minimum, -largest, largest).astype(dtype),
@@ -200,6 +210,22 @@ class _Categories:
                 if value not in allowed:
                     found.setdefault(row, text)
         return found
+
+
+def _of_bf16(bits: np.ndarray) -> np.ndarray:
+    """Return the numbers, float32: BF16 is its upper half."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _as_bf16(bounds: np.ndarray) -> np.ndarray:
+    """Return bounds as BF16 has them, so that a value that is the bound passes; none is infinite.
+
+    They are rounded to nearest even, as values are.
+    """
+    largest = float(np.array(_LARGEST_BF16, np.uint32).view(np.float32))
+    raw = np.asarray(np.clip(bounds, -largest, largest), np.float32).view(np.uint32)
+    rounded = (raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return _of_bf16(rounded)
 
 
 def _said(rule: RowRule) -> str:

@@ -106,9 +106,7 @@ def test_a_column_may_allow_missing_values(datatype):
 
 @pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT64"])
 def test_a_datatype_without_missing_values_cannot_allow_them(datatype):
-    told = (
-        f"input 'x': feature 'a' has `missing: allow`, but {datatype} has no missing values"
-    )
+    told = f"input 'x': feature 'a' has `missing: allow`, but {datatype} has no missing values"
     with pytest.raises(ValidationError, match=told):
         made(datatype=datatype, shape=[-1, 2], features=[B, {"name": "a", "missing": "allow"}])
     with pytest.raises(ValidationError, match="missing"):

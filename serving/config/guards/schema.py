@@ -89,8 +89,9 @@ def _broken(
 def _rule(spec: InputSpec) -> InputRule:
     from guards.input.schema import InputRule
 
+    bits = spec.datatype == "BF16"
     if spec.features is None:
-        return InputRule(spec.name, minimum=spec.min, maximum=spec.max)
+        return InputRule(spec.name, minimum=spec.min, maximum=spec.max, bits=bits)
     return InputRule(
         spec.name,
         minimum=_bounds([f.min if f.min is not None else spec.min for f in spec.features], -np.inf),
@@ -100,6 +101,7 @@ def _rule(spec: InputSpec) -> InputRule:
         else None,
         feature_names=[f.name for f in spec.features],
         missing=[f.missing == "allow" for f in spec.features],
+        bits=bits,
     )
 
 

@@ -19,7 +19,8 @@ def judged(spec: dict[str, Any], rows: Any, action: str = "flag") -> list[int]:
     inputs = [InputSpec.model_validate({"name": "x", "datatype": "FP32", "shape": [-1, 2], **spec})]
     section = SchemaGuardSection.model_validate({"name": "schema", "action": action})
     guard = DESCRIPTOR.build(section, GuardSource(inputs=inputs, outputs=(), learned={}))
-    array = np.array(rows, dtype=object if spec.get("datatype") == "BYTES" else np.float32)
+    kinds = {"BYTES": object, "BF16": np.uint16}
+    array = np.array(rows, dtype=kinds.get(spec.get("datatype", ""), np.float32))
     decisions: list[int] = guard.check(Rows(n=len(array), inputs={"x": array})).action.tolist()
     return decisions
 
@@ -60,6 +61,33 @@ def test_missing_values_pass_in_the_columns_that_allow_them() -> None:
     both = [{**each, "categories": ["u"]} for each in features]
     words = [[b"", b"u"], [b"u", b""], [b"w", b"u"]]
     assert judged({"datatype": "BYTES", "features": both}, words) == [0, FLAG, FLAG]
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows", "expected"),
+    [
+        ({}, [[1, -3e38], [np.nan, 0], [0, np.inf], [-np.inf, 0]], [0, FLAG, FLAG, FLAG]),
+        ({"min": 0.1, "max": 10}, [[0.1, 10], [1, 20], [0, 1]], [0, FLAG, FLAG]),
+        ({"features": [{**A, "min": -0.3}, B]}, [[-0.3, -9], [-0.4, 0]], [0, FLAG]),
+        ({"features": [{**A, "missing": "allow"}, B]}, [[np.nan, 1], [1, np.nan]], [0, FLAG]),
+    ],
+)
+def test_bf16_is_judged_as_the_numbers_that_it_is_of(
+    spec: dict[str, Any], rows: Any, expected: list[int]
+) -> None:
+    bits = fp32_to_bf16(np.array(rows, np.float32))
+    assert judged({"datatype": "BF16", **spec}, bits) == expected
+    assert judged(spec, rows) == expected
+
+
+def test_the_reason_of_bf16_has_the_limit() -> None:
+    inputs = [
+        InputSpec.model_validate({"name": "x", "datatype": "BF16", "shape": [-1], "max": 0.1})
+    ]
+    source = GuardSource(inputs=inputs, outputs=(), learned={})
+    guard = DESCRIPTOR.build(SchemaGuardSection(name="schema"), source)
+    decisions = guard.check(Rows(2, {"x": fp32_to_bf16(np.array([0.1, 11], np.float32))}))
+    assert decisions.reasons == {1: "input 'x': the value must be at most 0.1"}
 
 
 def test_sensitive_inputs_are_not_looked_at() -> None:
