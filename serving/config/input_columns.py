@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def _reads(spec: InputSpec, features: Sequence[str]) -> Iterator[tuple[str, _Rea
 
 
 def _element(at: tuple[int, ...]) -> _Read:
-    whole = (slice(None), *at)
+    whole: tuple[Any, ...] = (slice(None), *at)
     return lambda array: array[whole]
 
 
