@@ -106,6 +106,7 @@ experiments: $(STAMP)  ## After how many rows are losses and gaps found, and wha
 	$(BIN)/python -m loadtest.experiments.slices $(SIZE) --write
 	$(BIN)/python -m loadtest.experiments.causes $(SIZE) --write
 	$(BIN)/python -m loadtest.experiments.estimates $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.guards $(SIZE) --write
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)

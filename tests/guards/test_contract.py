@@ -32,7 +32,10 @@ INPUTS = [
     }),
 ]  # fmt: skip
 OUTPUTS = [OutputSpec(name="y", datatype="FP32", shape=[-1, 2])]
-STRICT = {"mahalanobis": {"false_positive_rate": 0.001}}
+STRICT = {
+    "mahalanobis": {"false_positive_rate": 0.001},
+    "distance": {"false_positive_rate": 0.001},
+}
 """Settings with which no normal row here is disliked by chance."""
 WRONG = [2, 4]
 """Rows that are wrong in every way, so that each guard has something to dislike."""

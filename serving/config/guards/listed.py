@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Union
 
 from pydantic import Field
 
-from serving.config.guards import mahalanobis, schema
+from serving.config.guards import distance, mahalanobis, schema
 from serving.config.guards.descriptor import GuardDescriptor
 from serving.config.guards.section import GuardSection
 
 GUARDS: Final[tuple[GuardDescriptor, ...]] = (
     schema.DESCRIPTOR,
     mahalanobis.DESCRIPTOR,
+    distance.DESCRIPTOR,
 )
 """In the order of the configuration reference."""
 
