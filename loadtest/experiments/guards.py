@@ -176,7 +176,7 @@ def tables(found: Mapping[str, Any]) -> str:
         "",
         (
             f"Cost on `digits`, one thread: a forward of a row takes {cost['forward 1']:.0f}, "
-            f"`distance` {cost['distance 1']:.0f} and `mahalanobis` {cost['mahalanobis 1']:.0f} us; "
+            f"`distance` {cost['distance 1']:.0f}, `mahalanobis` {cost['mahalanobis 1']:.0f} us; "
             f"of 64 rows {cost['forward 64']:.0f}, {cost['distance 64']:.0f} and "
             f"{cost['mahalanobis 64']:.0f} us."
         ),
