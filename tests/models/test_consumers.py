@@ -71,9 +71,9 @@ def test_only_numbers_that_may_be_none_are_looked_at(datatype, looked_at):
     assert (QUALITY in consumers(config)) is looked_at
 
 
-def test_groups_of_numbers_are_compared_in_reports_which_need_labels():
+def test_errors_of_numbers_are_compared_between_groups_which_needs_labels():
     raw = {
         "format": "torch_export", "inputs": [X], "outputs": [{**X, "shape": [-1]}],
         "monitors": {"drift": None, "performance": None}, "fairness": {"sensitive": ["sex"]},
     }  # fmt: skip
-    assert consumers(parse(ModelConfig, raw, "m")) & {FAIRNESS, LABELS} == {LABELS}
+    assert consumers(parse(ModelConfig, raw, "m")) & {FAIRNESS, LABELS} == {FAIRNESS, LABELS}
